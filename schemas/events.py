@@ -1,0 +1,177 @@
+"""Events in: CloudEvents 1.0 envelopes whose data uses GA4 ecommerce names (docs/contract.md).
+
+One envelope class per event type, so that msgspec picks the type by its tag and validates the whole record in one
+pass. Unknown fields are ignored, wrong types are errors.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Text: TypeAlias = Annotated[str, Meta(max_length=2048)]
+Money: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
+Quantity: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Days: TypeAlias = Annotated[float, Meta(ge=0, le=36_500)]
+Timestamp: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+JsonType: TypeAlias = Annotated[str, Meta(pattern=r"^application/json *(;.*)?$")]  # SDKs add a charset
+
+VISITOR_PREFIX = "v:"
+
+
+class ItemLine(Struct, frozen=True, gc=False):
+    """One item inside a click or a purchase."""
+
+    item_id: Id
+    item_name: Text | None = None
+    item_category: Text | None = None
+    price: Money | None = None
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+
+
+class Impression(Struct, frozen=True, gc=False):
+    """An item that was shown, with the result that put it there."""
+
+    item_id: Id
+    position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+
+
+class UserData(Struct, frozen=True, kw_only=True):
+    """Who did it. At least one of `user_id` and `visitor_id` is present; a logged-in user wins."""
+
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    session_id: Id | None = None
+    consent: bool = True
+
+    def __post_init__(self) -> None:
+        if self.user_id is None and self.visitor_id is None:
+            raise ValueError("data has neither `user_id` nor `visitor_id`; one of the two is required")
+        if self.user_id is not None and self.user_id.startswith(VISITOR_PREFIX):
+            raise ValueError(f"`user_id` must not start with {VISITOR_PREFIX!r}, which marks visitors")
+
+    @property
+    def user(self) -> str:
+        """The user that everything is keyed by: `user_id`, or `v:<visitor_id>` before a login."""
+        return self.user_id if self.user_id is not None else f"{VISITOR_PREFIX}{self.visitor_id}"
+
+
+class ClickData(UserData, frozen=True, kw_only=True):
+    items: Annotated[tuple[ItemLine, ...], Meta(max_length=200)] = ()
+    recommendation_id: Id | None = None
+    impressions: Annotated[tuple[Impression, ...], Meta(max_length=500)] = ()
+    search_term: Text | None = None
+
+
+class PurchaseData(UserData, frozen=True, kw_only=True):
+    items: Annotated[tuple[ItemLine, ...], Meta(min_length=1, max_length=2000)]
+    transaction_id: Id
+    currency: Annotated[str, Meta(min_length=3, max_length=3)] | None = None
+    value: Money | None = None
+    coupon: Text | None = None
+    store_id: Id | None = None
+    recommendation_id: Id | None = None
+
+
+class ItemData(Struct, frozen=True, kw_only=True):
+    item_id: Id
+    title: Text
+    category: Text | None = None
+    brand: Text | None = None
+    price: Money | None = None
+    cost: Money | None = None
+    moq: Quantity | None = None
+    shelf_life_days: Days | None = None
+    attributes: dict[str, Any] = {}
+
+
+class StockLevelData(Struct, frozen=True, kw_only=True):
+    item_id: Id
+    on_hand: Annotated[float, Meta(ge=-1e9, le=1e9)]
+    on_order: Annotated[float, Meta(ge=0, le=1e9)] = 0
+    lead_time_days: Days | None = None
+    review_period_days: Days | None = None
+    pack_size: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    service_level: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    location_id: Id | None = None
+
+
+class Envelope(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The CloudEvents attributes. `source` + `id` identify an event."""
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: Id
+    time: Timestamp
+    datacontenttype: JsonType = "application/json"
+    subject: Text | None = None
+
+
+class ViewItemList(Envelope, frozen=True, kw_only=True, tag="retail.view_item_list.v1"):
+    data: ClickData
+
+
+class ViewItem(Envelope, frozen=True, kw_only=True, tag="retail.view_item.v1"):
+    data: ClickData
+
+
+class SelectItem(Envelope, frozen=True, kw_only=True, tag="retail.select_item.v1"):
+    data: ClickData
+
+
+class Search(Envelope, frozen=True, kw_only=True, tag="retail.search.v1"):
+    data: ClickData
+
+
+class AddToCart(Envelope, frozen=True, kw_only=True, tag="retail.add_to_cart.v1"):
+    data: ClickData
+
+
+class RemoveFromCart(Envelope, frozen=True, kw_only=True, tag="retail.remove_from_cart.v1"):
+    data: ClickData
+
+
+class ViewCart(Envelope, frozen=True, kw_only=True, tag="retail.view_cart.v1"):
+    data: ClickData
+
+
+class AddToWishlist(Envelope, frozen=True, kw_only=True, tag="retail.add_to_wishlist.v1"):
+    data: ClickData
+
+
+class BeginCheckout(Envelope, frozen=True, kw_only=True, tag="retail.begin_checkout.v1"):
+    data: ClickData
+
+
+class Purchase(Envelope, frozen=True, kw_only=True, tag="retail.purchase.v1"):
+    data: PurchaseData
+
+
+class Refund(Envelope, frozen=True, kw_only=True, tag="retail.refund.v1"):
+    data: PurchaseData
+
+
+class Item(Envelope, frozen=True, kw_only=True, tag="retail.item.v1"):
+    data: ItemData
+
+
+class StockLevel(Envelope, frozen=True, kw_only=True, tag="retail.stock_level.v1"):
+    data: StockLevelData
+
+
+Click: TypeAlias = (
+    ViewItemList
+    | ViewItem
+    | SelectItem
+    | Search
+    | AddToCart
+    | RemoveFromCart
+    | ViewCart
+    | AddToWishlist
+    | BeginCheckout
+)
+PurchaseEvent: TypeAlias = Purchase | Refund
+CustomerEvent: TypeAlias = Click | PurchaseEvent
+FactEvent: TypeAlias = Item | StockLevel

@@ -1,0 +1,25 @@
+"""Redis keys. The literal braces keep one user's or one item's keys in one cluster slot."""
+
+UNAVAILABLE_ITEMS = "items:unavailable"  # set of item ids with no stock anywhere, or withdrawn
+POPULAR_ITEMS = "items:popular"  # list, best first: the fallback of the last model that was ready
+
+
+def user(user: str) -> str:
+    """The prefix of everything about one user."""
+    return f"user:{{{user}}}"
+
+
+def recommendations(user: str) -> str:
+    return f"user:{{{user}}}:recommendations"
+
+
+def history(user: str) -> str:
+    return f"user:{{{user}}}:history"
+
+
+def item(item_id: str) -> str:
+    return f"item:{{{item_id}}}"
+
+
+def stock(item_id: str) -> str:
+    return f"stock:{{{item_id}}}"
