@@ -1,0 +1,64 @@
+"""Hop 8: which offsets may be committed.
+
+Pure: knows offsets that were delivered and offsets that are done, and nothing of Kafka, futures or time. What may be
+committed of a partition is the contiguous done prefix of what was *delivered*: never arithmetic on offsets, since a
+log has holes (transaction markers, compaction).
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+    """A partition of a topic; equal to Kafka clients' own TopicPartition tuples."""
+
+    topic: str
+    partition: int
+
+
+class AckWindow:
+    """Offsets of one epoch, that is of one assignment of partitions. A new epoch takes a new window.
+
+    What belongs to an older epoch stays with its own window, where marking it done has no effect on what is committed.
+    """
+
+    def __init__(self) -> None:
+        self._delivered: dict[Partition, deque[int]] = {}
+        self._done: dict[Partition, set[int]] = {}
+        self._position: dict[Partition, int] = {}
+        self._in_hand = 0
+
+    @property
+    def in_hand(self) -> int:
+        """How many taken offsets are not done yet."""
+        return self._in_hand
+
+    def deliver(self, partition: Partition, offsets: Iterable[int]) -> None:
+        """Note offsets put before the agent, in the order of the log."""
+        self._delivered.setdefault(partition, deque()).extend(offsets)
+
+    def take(self, count: int) -> None:
+        """Note that the agent works on `count` of the delivered offsets, each to be marked done."""
+        self._in_hand += count
+
+    def done(self, partition: Partition, offset: int) -> None:
+        """Note that nothing needs this offset any more: its results are stored and sent, or it is a dead letter.
+
+        Raises ValueError when it is marked twice (this is a bug: two owners finished the same event).
+        """
+        done = self._done.setdefault(partition, set())
+        if offset in done or offset < self._position.get(partition, 0):
+            raise ValueError(f"{partition.topic}/{partition.partition}@{offset} was marked done twice. This is a bug.")
+        done.add(offset)
+        self._in_hand -= 1
+
+    def positions(self) -> dict[Partition, int]:
+        """For each partition with progress, the offset that a restart should read next."""
+        for partition, done in self._done.items():
+            delivered = self._delivered[partition]
+            while delivered and delivered[0] in done:
+                offset = delivered.popleft()
+                done.discard(offset)
+                self._position[partition] = offset + 1
+        return dict(self._position)

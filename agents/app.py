@@ -1,0 +1,183 @@
+"""The Faust apps: one per capability, which is one consumer group. Knows how things are wired, not what they do."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import faust
+from faust.auth import SASLCredentials, SSLCredentials
+
+import agents.transport  # noqa: F401 - registers gapless://
+from agents import facts, recommend
+from agents.answers import Answers
+from agents.dead_letters import DeadLetters
+from agents.fallback import Fallback
+from agents.publisher import Publisher, partition_of
+from agents.state.connection import connect
+from agents.state.facts_store import FactsStore
+from agents.state.store import UserStore
+from agents.transport.consumer import Chunk
+from agents.transport.intake import chunks
+from agents.worker_client import WorkerClient
+from schemas.settings import Settings, SettingsError
+from schemas.topics import RECOMMENDATIONS, Topic
+
+logger = logging.getLogger(__name__)
+
+UPKEEP_S = 1.0  # how old the list of unavailable items may be; readers check again anyway
+
+Handle = Callable[[Sequence[Chunk]], Awaitable[None]]
+Running = Callable[[], "contextlib.AbstractAsyncContextManager[Handle]"]
+
+
+class App(faust.App):
+    """A Faust app that also knows how long a fetch may wait."""
+
+    fetch_max_wait_ms: int = 500
+
+    def _create_directories(self) -> None:
+        """Do nothing: without tables there is nothing to keep in files, and the root may be read-only."""
+
+
+def create_app(settings: Settings, capability: str) -> App:
+    """Make the app of one capability.
+
+    Raises SettingsError when something that it needs is not set.
+    """
+    if capability not in CAPABILITIES:
+        raise SettingsError(f"there is no capability {capability!r}; choose from {', '.join(CAPABILITIES)}")
+    for name, value in (("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers), ("REDIS_URL", settings.redis_url)):
+        if not value:
+            raise SettingsError(f"{name} is not set; to try it: footfall stack exec -- footfall agents {capability}")
+    topics, wiring, needs_worker = CAPABILITIES[capability]
+    if needs_worker and not settings.workers:
+        raise SettingsError("FOOTFALL_WORKERS is not set; give the endpoint that `footfall worker --listen` uses")
+    app = App(
+        f"{settings.prefix}.{capability}",
+        broker=";".join(f"gapless://{server.strip()}" for server in settings.bootstrap_servers.split(",")),
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 6,
+        broker_commit_interval=1.0,
+        producer_linger=0.002,
+        producer_partitioner=partition_of,
+        producer_max_batch_size=262_144,
+        producer_max_request_size=1_048_576,
+        producer_request_timeout=40.0,
+        consumer_auto_offset_reset="earliest",
+        store="memory://",
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+    )
+    app.fetch_max_wait_ms = settings.fetch_max_wait_ms
+    _add_agent(app, [topic.full_name(settings.prefix) for topic in topics], lambda: wiring(app, settings))
+    return app
+
+
+def _add_agent(app: App, topics: Sequence[str], running: Running) -> None:
+    async def agent(stream: Any) -> None:
+        try:
+            async with running() as handle:
+                async for taken in chunks(stream):
+                    await handle(taken)
+        except Exception as error:
+            # fail-stop: nothing of what is in hand is acknowledged, all of it is read again after the restart
+            logger.exception("the agent failed; this process stops and its events will be read again")
+            await app.crash(error)
+
+    app.agent(app.topic(*topics), name=app.conf.id)(agent)
+
+
+@contextlib.asynccontextmanager
+async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
+    redis = connect(settings.redis_url)
+    publisher = Publisher(await _producer(app))
+    dead_letters = DeadLetters(publisher, settings.prefix, recommend.TOPICS)
+    users, items, fallback = UserStore(redis, settings), FactsStore(redis), Fallback()
+    fallback.popular = await items.popular()
+    worker = WorkerClient(
+        settings.workers, recommend.MODEL,
+        on_replies=lambda replies: capability.on_replies(replies),
+        on_ready=lambda model: capability.on_model(model),
+    )
+    answers = Answers(
+        users, publisher, dead_letters, fallback, RECOMMENDATIONS.full_name(settings.prefix),
+        on_done=lambda work: capability.on_done(work),
+        restart=lambda work: capability.start(work),
+    )
+    capability = recommend.Recommend(users, worker, answers, dead_letters, fallback, settings.prefix)
+
+    async def upkeep() -> None:
+        saved: Sequence[str] = fallback.popular
+        while True:
+            answers.unavailable = await items.unavailable()
+            if fallback.popular != saved:
+                saved = fallback.popular
+                await items.save_popular(saved)
+            await asyncio.sleep(UPKEEP_S)
+
+    try:
+        await worker.start()
+        async with _background(answers.run, capability.watch_deadlines, capability.repay, upkeep):
+            yield capability.handle
+    finally:
+        await worker.stop()
+        await redis.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _facts(app: App, settings: Settings) -> AsyncIterator[Handle]:
+    redis = connect(settings.redis_url)
+    dead_letters = DeadLetters(Publisher(await _producer(app)), settings.prefix, facts.TOPICS)
+    try:
+        yield facts.Facts(FactsStore(redis), dead_letters, settings.prefix).handle
+    finally:
+        await redis.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run loops beside the body; the first that fails ends everything."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop()) for loop in loops]
+        try:
+            yield
+        finally:
+            waiting: set[asyncio.Task[None]] = set(tasks)
+            while waiting:  # asked again each second: on Python 3.11 a time-out that ends just then swallows a cancel
+                for task in waiting:
+                    task.cancel()
+                _, waiting = await asyncio.wait(waiting, timeout=1.0)
+
+
+async def _producer(app: App) -> Any:
+    producer: Any = await app.maybe_start_producer()
+    return producer._ensure_producer()  # noqa: SLF001 - aiokafka's own: Faust's wrapper costs three loop turns a record
+
+
+def _credentials(settings: Settings) -> Any:
+    if settings.security_protocol == "PLAINTEXT":
+        return None
+    import ssl  # noqa: PLC0415
+
+    context = None
+    if settings.security_protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=settings.ssl_ca_location or None)
+    if settings.security_protocol == "SSL":
+        return SSLCredentials(context)
+    return SASLCredentials(
+        mechanism=settings.sasl_mechanism, username=settings.sasl_username, password=settings.sasl_password,
+        ssl_context=context,
+    )
+
+
+Wiring = Callable[[App, Settings], "contextlib.AbstractAsyncContextManager[Handle]"]
+# topics, wiring, and whether a worker is needed
+CAPABILITIES: dict[str, tuple[Sequence[Topic], Wiring, bool]] = {
+    "facts": (facts.TOPICS, _facts, False),
+    "recommend": (recommend.TOPICS, _recommend, True),
+}

@@ -1,0 +1,94 @@
+"""Hop 4: at most one request in flight per user; newer events ride along on the next one.
+
+Pure: no clock, no I/O. Merging loses nothing, since the state that a request carries holds every event applied so far
+and its result covers the records of all that were merged. It is the first valve under overload.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiokafka import ConsumerRecord
+from msgspec import Raw, Struct
+
+from agents.ack_window import AckWindow
+from schemas.results import Trigger
+
+
+class Held(NamedTuple):
+    """A record that is not acknowledged yet, and the window that waits for it."""
+
+    record: ConsumerRecord
+    window: AckWindow
+
+
+class Work(Struct, eq=False):
+    """One user's next result: the newest state, and every record that the result will answer."""
+
+    user: str
+    session: str | None
+    version: int
+    event_time_ms: int
+    state: Raw
+    trigger: Trigger
+    trigger_time_ms: int
+    looked_at: tuple[str, ...]
+    answered: bool  # the stored result already reflects everything: send that again, ask no model
+    held: list[Held] = []  # a new one for each
+    deadline_s: float = 0.0
+
+    def absorb(self, newer: "Work") -> None:
+        """Merge later work of the same user into this."""
+        self.held.extend(newer.held)
+        self.answered = self.answered and newer.answered
+        if newer.version >= self.version:
+            self.session, self.version = newer.session, newer.version
+            self.event_time_ms, self.state = newer.event_time_ms, newer.state
+        if newer.trigger_time_ms >= self.trigger_time_ms:
+            self.trigger, self.trigger_time_ms = newer.trigger, newer.trigger_time_ms
+            self.looked_at = newer.looked_at
+
+
+class Coalescer:
+    """Which users have a request in flight, and what waits behind it."""
+
+    def __init__(self) -> None:
+        self._in_flight: set[str] = set()
+        self._next: dict[str, Work] = {}
+        self.coalesced = 0
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._in_flight
+
+    def offer(self, work: Work) -> Work | None:
+        """Return the work to start now, or None when it rides along behind what is in flight."""
+        if work.user not in self._in_flight:
+            self._in_flight.add(work.user)
+            return work
+        self.coalesced += 1
+        waiting = self._next.get(work.user)
+        if waiting is None:
+            self._next[work.user] = work
+        else:
+            waiting.absorb(work)
+        return None
+
+    def finished(self, user: str) -> Work | None:
+        """Note that the user's request is over; return the next one to start, if any."""
+        following = self._next.pop(user, None)
+        if following is None:
+            self._in_flight.discard(user)
+        return following
+
+
+def covers(held: Sequence[Held]) -> list[tuple[str, int, int, int]]:
+    """(topic, partition, first, last) of the runs of consecutive offsets, both ends included."""
+    runs: list[tuple[str, int, int, int]] = []
+    for topic, partition, offset in sorted({(h.record.topic, h.record.partition, h.record.offset) for h in held}):
+        if runs and runs[-1][:2] == (topic, partition) and runs[-1][3] == offset - 1:
+            runs[-1] = (topic, partition, runs[-1][2], offset)
+        else:
+            runs.append((topic, partition, offset, offset))
+    return runs

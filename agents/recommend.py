@@ -1,0 +1,217 @@
+"""Clicks and purchases in, recommendations out. The eight hops of one event, in order; each has a room of its own."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from msgspec import Raw, Struct
+
+from agents.ack_window import Partition
+from agents.answers import Answers, NoReply
+from agents.coalescer import Coalescer, Held, Work
+from agents.dead_letters import DeadLetters
+from agents.decoding import EventDecoder, Poison, event_time_ms
+from agents.fallback import Fallback
+from agents.state.changes import Change, change_of, event_id, looked_at
+from agents.state.store import Applied, UserChanges, UserStore
+from agents.transport.consumer import Chunk
+from schemas import events
+from schemas.inference import ModelInfo, Reply
+from schemas.results import Trigger
+from schemas.topics import CLICKSTREAM, PURCHASES
+
+logger = logging.getLogger(__name__)
+
+TOPICS = (CLICKSTREAM, PURCHASES)
+MODEL = "recommender"
+BUDGET_S = 2.0  # then a fallback answers, and the model is still owed
+MAX_HELD = 4096  # records: over 1 s of work at 3,000/s; Kafka is the only long queue
+DEADLINE_CHECK_S = 0.05
+REPAY_S = 0.2
+REPAY_USERS = 64
+
+
+class Worker(Protocol):
+    """The part of `agents.worker_client.WorkerClient` that is used."""
+
+    @property
+    def available(self) -> bool: ...
+    @property
+    def away_s(self) -> float: ...
+    @property
+    def queued(self) -> int: ...
+    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
+    def cancel(self, ids: Sequence[int]) -> None: ...
+
+
+class _Group(Struct, eq=False):
+    """The events of one user (and session, without consent) in one intake."""
+
+    user: str
+    session: str | None
+    changes: list[Change] = []
+    ids: bytearray = bytearray()
+    held: list[Held] = []
+    visitor: str = ""  # seen together with a login
+    newest: events.CustomerEvent | None = None
+    newest_ms: int = -1
+
+
+class Recommend:
+    """One process's share of the capability. Everything runs in the event loop that calls `run`."""
+
+    def __init__(
+        self,
+        store: UserStore,
+        worker: Worker,
+        answers: Answers,
+        dead_letters: DeadLetters,
+        fallback: Fallback,
+        prefix: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._answers = answers
+        self._dead_letters = dead_letters
+        self._fallback = fallback
+        self._clock = clock
+        self._decoders: dict[str, EventDecoder[events.CustomerEvent]] = {
+            CLICKSTREAM.full_name(prefix): EventDecoder(events.Click),
+            PURCHASES.full_name(prefix): EventDecoder(events.PurchaseEvent),
+        }
+        self.coalescer = Coalescer()
+        self._request_ids = itertools.count(1)
+        self._waiting: dict[int, Work] = {}  # request id -> work, by deadline; bounded by MAX_HELD
+        self._held = 0
+        self._room = asyncio.Event()
+
+    async def handle(self, taken: Sequence[Chunk]) -> None:
+        """Hops 2 to 5 for everything that the intake holds; returns when there is room for more."""
+        groups: dict[tuple[str, str | None], _Group] = {}
+        for held, event in self._decode(taken):  # hop 2
+            if isinstance(event, Poison):
+                await self._dead_letters.send(held.record, event)
+                held.window.done(Partition(held.record.topic, held.record.partition), held.record.offset)
+                continue
+            data = event.data
+            session = None if data.consent else data.session_id or data.visitor_id or "-"
+            group = groups.get((data.user, session))
+            if group is None:
+                group = groups[data.user, session] = _Group(data.user, session)
+            self._collect(group, held, event)
+        for group, applied in await self._apply(list(groups.values())):  # hop 3
+            self._held += len(group.held)
+            work = self.coalescer.offer(_work(group, applied))  # hop 4
+            if work is not None:
+                self.start(work)
+        while self._held >= MAX_HELD:
+            self._room.clear()
+            await self._room.wait()
+
+    def start(self, work: Work) -> None:
+        """Hop 5: ask the worker, unless the answer is known or nobody is there to give it."""
+        if work.answered:
+            self._answers.add(work, NoReply.ANSWERED)
+        elif self._worker.away_s > BUDGET_S:
+            self._answers.add(work, NoReply.LATE)
+        else:
+            work.deadline_s = self._clock() + BUDGET_S
+            request_id = next(self._request_ids)
+            self._waiting[request_id] = work
+            self._worker.submit(request_id, work.event_time_ms, work.state, int(BUDGET_S * 1000))
+
+    def on_replies(self, replies: Sequence[Reply]) -> None:
+        """Hop 6 is over: the worker's replies go to `Answers` (hop 7)."""
+        for reply in replies:
+            work = self._waiting.pop(reply.id, None)
+            if work is not None:
+                self._answers.add(work, reply)
+
+    def on_model(self, model: ModelInfo) -> None:
+        """A worker is ready to serve this model."""
+        self._answers.model = (model.name, model.version)
+        self._fallback.popular = model.popular
+
+    def on_done(self, work: Work) -> None:
+        """Hop 8 is over: the work's events are acknowledged."""
+        self._held -= len(work.held)
+        self._room.set()
+        following = self.coalescer.finished(work.user)
+        if following is not None:
+            if work.held and following.held and (following.session, following.version) == (work.session, work.version):
+                following.answered = True  # redeliveries that rode along: what was just stored reflects them
+            self.start(following)
+
+    async def watch_deadlines(self) -> None:
+        """Answer without the model what has waited for its budget."""
+        while True:
+            await asyncio.sleep(DEADLINE_CHECK_S)
+            self._give_up(self._clock())
+
+    def _give_up(self, now_s: float) -> None:
+        late = list(itertools.takewhile(lambda entry: entry[1].deadline_s <= now_s, self._waiting.items()))
+        if late:
+            self._worker.cancel([request_id for request_id, _ in late])
+        for request_id, work in late:
+            del self._waiting[request_id]
+            self._answers.add(work, NoReply.LATE)
+
+    async def repay(self) -> None:
+        """Ask the model for the users who got a fallback, as far as it has nothing better to do."""
+        while True:
+            await asyncio.sleep(REPAY_S)
+            if not len(self._fallback) or not self._worker.available or self._worker.queued:
+                continue
+            debts = [(user, debt) for user, debt in self._fallback.take(REPAY_USERS) if user not in self.coalescer]
+            states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
+            for (user, debt), applied in zip(debts, states, strict=True):
+                work = self.coalescer.offer(Work(
+                    user, debt.session, applied.version, applied.event_time_ms, applied.state,
+                    debt.trigger, debt.trigger_time_ms, debt.looked_at, answered=False,
+                ))
+                if work is not None:
+                    self.start(work)
+
+    def _decode(self, taken: Sequence[Chunk]) -> Iterator[tuple[Held, Any]]:
+        for chunk in taken:
+            decode = self._decoders[chunk.partition.topic]
+            for record in chunk.records:
+                yield Held(record, chunk.window), decode(record)
+
+    def _collect(self, group: _Group, held: Held, event: events.CustomerEvent) -> None:
+        time_ms = event_time_ms(event.time.timestamp(), held.record.timestamp)
+        seen_as = event_id(event.source, event.id)
+        group.changes.append(change_of(event, seen_as, time_ms))
+        group.ids += seen_as
+        group.held.append(held)
+        if time_ms >= group.newest_ms:
+            group.newest, group.newest_ms = event, time_ms
+        data = event.data
+        if data.user_id is not None and data.visitor_id is not None and data.consent:
+            group.visitor = f"{events.VISITOR_PREFIX}{data.visitor_id}"
+
+    async def _apply(self, groups: Sequence[_Group]) -> list[tuple[_Group, Applied]]:
+        states = await self._store.apply([
+            UserChanges(group.user, tuple(group.changes), bytes(group.ids), group.session) for group in groups
+        ])
+        for index, (group, state) in enumerate(zip(groups, states, strict=True)):
+            if group.visitor and state.linked != group.visitor:
+                states[index] = await self._store.link(group.user, group.visitor)
+            elif state.linked and group.user.startswith(events.VISITOR_PREFIX):
+                await self._store.unlink(state.linked, group.user)
+        return list(zip(groups, states, strict=True))
+
+
+def _work(group: _Group, applied: Applied) -> Work:
+    event = group.newest
+    assert event is not None  # noqa: S101 - a group is made for its first event
+    return Work(
+        group.user, group.session, applied.version, applied.event_time_ms, applied.state,
+        Trigger(event.source, event.id), group.newest_ms, looked_at(event),
+        answered=applied.new_events == 0 and 0 < applied.version == applied.result_version,
+        held=group.held,
+    )

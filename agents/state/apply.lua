@@ -1,0 +1,110 @@
+-- Apply new events to one user's state, and return what the model needs. One call per user and chunk.
+-- An event that was applied before (by its 8-byte id) changes nothing. Every part is free of order: a late event
+-- leaves the same state as a timely one (the counters up to rounding).
+--
+-- KEYS  1 meta (hash)  2 history (sorted set)  3 counters (hash)  4 cart (hash)  5 seen ids (string)
+-- ARGV  1 time to live, s   2 "1": only for this session   3 changes (msgpack, see changes.py)   4 their ids, 8 bytes each
+--       5 a visitor whose history these changes are, or the user who gets this visitor's, or ""
+-- Returns msgpack [version, event_time_ms, new events, version of the stored result, linked visitor or user, UserState];
+-- UserState as in schemas/inference.py.
+
+local HISTORY, SEEN, ITEMS, CART = 128, 1024, 512, 128
+local DAY_MS = 86400000
+local FAST_MS, SLOW_MS = 30 * DAY_MS, 200 * DAY_MS
+
+local ttl, session = tonumber(ARGV[1]), ARGV[2] == '1'
+local changes, ids = cmsgpack.unpack(ARGV[3]), ARGV[4]
+local meta = redis.call('HMGET', KEYS[1], 'version', 'event_time', 'result_version', 'linked')
+local version, event_time = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
+local result_version, linked = tonumber(meta[3] or -1), meta[4] or ''
+local seen = redis.call('GET', KEYS[5]) or ''
+
+local function known(id)
+  local from = 1
+  while true do
+    local at = string.find(seen, id, from, true)
+    if not at then return false end
+    if at % 8 == 1 then return true end
+    from = at + 1
+  end
+end
+
+local function count(item, time, sign)
+  local fast, slow, at = 0, 0, time
+  local packed = redis.call('HGET', KEYS[3], item)
+  if packed then fast, slow, at = struct.unpack('<ddd', packed) end
+  if time > at then
+    fast = fast * 2 ^ ((at - time) / FAST_MS) + sign
+    slow = slow * 2 ^ ((at - time) / SLOW_MS) + sign
+    at = time
+  else
+    fast = fast + sign * 2 ^ ((time - at) / FAST_MS)
+    slow = slow + sign * 2 ^ ((time - at) / SLOW_MS)
+  end
+  redis.call('HSET', KEYS[3], item, struct.pack('<ddd', fast, slow, at))
+end
+
+-- the newest of into and out decides; at the same time, out
+local function cart(item, time, sign)
+  local stored = tonumber(redis.call('HGET', KEYS[4], item) or 0)
+  if math.abs(stored) < time or (sign < 0 and math.abs(stored) == time) then
+    redis.call('HSET', KEYS[4], item, string.format('%.0f', sign * time))
+  end
+end
+
+-- keep the `limit` fields that rank highest; `rank` tells of a value
+local function trim(key, limit, rank)
+  if redis.call('HLEN', key) <= limit then return end
+  local flat, ranked = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do ranked[#ranked + 1] = { flat[i], rank(flat[i + 1]) } end
+  table.sort(ranked, function(a, b) return a[2] == b[2] and a[1] < b[1] or a[2] > b[2] end)
+  for i = limit + 1, #ranked do redis.call('HDEL', key, ranked[i][1]) end
+end
+
+local fresh = 0
+for i, change in ipairs(changes) do
+  local id = string.sub(ids, i * 8 - 7, i * 8)
+  if not known(id) then
+    fresh, seen = fresh + 1, seen .. id
+    local time, members, bought, refunded, into_cart, out_of_cart = unpack(change)
+    for _, member in ipairs(members) do redis.call('ZADD', KEYS[2], time, member) end
+    for _, item in ipairs(bought) do count(item, time, 1) end
+    for _, item in ipairs(refunded) do count(item, time, -1) end
+    for _, item in ipairs(into_cart) do cart(item, time, 1) end
+    for _, item in ipairs(out_of_cart) do cart(item, time, -1) end
+    if time > event_time then event_time = time end
+  end
+end
+
+if ARGV[5] ~= '' then
+  linked = ARGV[5]
+  redis.call('HSET', KEYS[1], 'linked', linked)
+end
+if fresh > 0 then
+  version = version + fresh
+  redis.call('HSET', KEYS[1], 'version', version, 'event_time', string.format('%.0f', event_time))
+  redis.call('SET', KEYS[5], string.sub(seen, -8 * SEEN))
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -HISTORY - 1)
+  trim(KEYS[3], ITEMS, function(packed)
+    local _, slow, at = struct.unpack('<ddd', packed)
+    return slow * 2 ^ ((at - event_time) / SLOW_MS)
+  end)
+  trim(KEYS[4], CART, function(time) return math.abs(tonumber(time)) end)
+end
+if #changes > 0 or ARGV[5] ~= '' then
+  for i = 2, 5 do redis.call('EXPIRE', KEYS[i], ttl) end
+  -- the version outlives a session without consent only as long as the user's own state does
+  if not session or redis.call('TTL', KEYS[1]) < ttl then redis.call('EXPIRE', KEYS[1], ttl) end
+end
+
+local function strings(list) return #list == 0 and '\144' or cmsgpack.pack(list) end
+
+local flat, items, values = redis.call('HGETALL', KEYS[3]), {}, {}
+for i = 1, #flat, 2 do
+  items[#items + 1], values[#values + 1] = flat[i], flat[i + 1]
+end
+local packed = table.concat(values)
+return '\150' .. cmsgpack.pack(version) .. cmsgpack.pack(event_time) .. cmsgpack.pack(fresh)
+  .. cmsgpack.pack(result_version) .. cmsgpack.pack(linked)
+  .. '\148' .. strings(redis.call('ZREVRANGE', KEYS[2], 0, -1, 'WITHSCORES')) .. strings(items)
+  .. '\198' .. struct.pack('>I4', #packed) .. packed .. strings(redis.call('HGETALL', KEYS[4]))

@@ -1,0 +1,59 @@
+"""Runs a Lua script for many keys in one round trip, and waits for Redis rather than fail."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ConnectionError, NoScriptError, OutOfMemoryError  # noqa: A004
+
+from agents.state.connection import send_all
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+RETRY_S = (0.05, 0.1, 0.3, 1.0)
+TIMEOUT_S = 5.0  # of one pipeline: one timer, where redis-py's own would be one per reply
+AWAY = (ConnectionError, BusyLoadingError, OutOfMemoryError, OSError)  # OSError holds TimeoutError
+
+
+async def while_away(operation: Callable[[], Awaitable[Result]]) -> Result:
+    """Do it; while Redis is away, loading or full, wait and do it again. Meanwhile nothing is acknowledged."""
+    attempt = 0
+    while True:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await operation()
+        except AWAY as error:
+            wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+            if attempt % 30 == 0:
+                logger.warning("Redis cannot serve (%s); all work holds until it can", type(error).__name__)
+            attempt += 1
+            await asyncio.sleep(wait_s)
+
+
+class Script:
+    """One Lua script, called many times in one pipeline."""
+
+    def __init__(self, redis: Redis, path: Path) -> None:
+        self._redis = redis
+        self._text = path.read_text()
+        self._sha = ""
+
+    async def call_each(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run once per call (number of keys, keys, arguments) and return the answers in order.
+
+        Raises ResponseError when the script itself fails, which is a bug.
+        """
+        return await while_away(lambda: self._pipeline(calls))
+
+    async def _pipeline(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if not self._sha:
+            self._sha = await self._redis.script_load(self._text)
+        try:
+            return await send_all(self._redis, [("EVALSHA", self._sha, *call) for call in calls])
+        except NoScriptError:  # Redis was restarted; every call is safe to repeat
+            self._sha = ""
+            return await self._pipeline(calls)

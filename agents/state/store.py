@@ -1,0 +1,120 @@
+"""The users' state in Redis: apply events, read it, store results. Every call here may be repeated without harm."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+from redis.asyncio import Redis
+
+from agents.state.changes import Change, changes_of_history
+from agents.state.connection import send_all
+from agents.state.scripts import Script, while_away
+from schemas import keys
+from schemas.inference import user_state_decoder
+from schemas.settings import Settings
+
+FOLDER = Path(__file__).parent
+
+
+class UserChanges(Struct, frozen=True):
+    """The events of one user in one chunk, in order. `session`: without consent, only for this session."""
+
+    user: str
+    changes: tuple[Change, ...] = ()
+    ids: bytes = b""
+    session: str | None = None
+    linking: str = ""  # the visitor whose history these changes are; of a visitor, the user who gets the history
+
+
+class Applied(Struct, frozen=True, array_like=True, gc=False):
+    """What apply.lua returns. `state` is a packed `schemas.inference.UserState`, for the worker to decode."""
+
+    version: int
+    event_time_ms: int
+    new_events: int
+    result_version: int
+    linked: str
+    state: Raw
+
+
+class StoredResult(Struct, frozen=True):
+    """A result to be stored: `data` is the JSON that readers get."""
+
+    user: str
+    version: int
+    data: bytes
+    session: str | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_applied = msgspec.msgpack.Decoder(Applied).decode
+
+
+class UserStore:
+    """All of Redis that belongs to users. Correct whichever process calls it, and however often."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._ttl_s = settings.user_ttl_s
+        self._session_ttl_s = settings.session_ttl_s
+        self._apply = Script(redis, FOLDER / "apply.lua")
+        self._finish = Script(redis, FOLDER / "finish.lua")
+
+    async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
+        """Apply each user's events, and return each user's state after them. One pipeline."""
+        if not batch:
+            return []
+        answers = await self._apply.call_each([self._apply_call(user) for user in batch])
+        return [_decode_applied(answer) for answer in answers]
+
+    async def link(self, user: str, visitor: str) -> Applied:
+        """Give the visitor's history to the user who logged in, and forget the visitor's own copy.
+
+        What stays of the visitor are the version and the seen ids: versions never fall, and events count once.
+        """
+        (before,) = await self.apply([UserChanges(visitor, linking=user)])
+        changes = changes_of_history(user_state_decoder.decode(before.state).history)
+        (applied,) = await self.apply([UserChanges(
+            user, tuple(change for _, change in changes), b"".join(seen_as for seen_as, _ in changes), linking=visitor
+        )])
+        _, *parts, _ = self._state_keys(visitor, None)
+        await while_away(lambda: self._redis.delete(*parts, keys.recommendations(visitor)))
+        return applied
+
+    async def unlink(self, user: str, visitor: str) -> None:
+        """Have the next login link again: the visitor did something after the last one."""
+        async def forget() -> None:
+            await self._redis.hdel(f"{keys.user(user)}:meta", "linked")
+            await self._redis.hdel(f"{keys.user(visitor)}:meta", "linked")
+
+        await while_away(forget)
+
+    async def store_results(self, results: Sequence[StoredResult]) -> list[bool]:
+        """Store each unless a newer one is stored. Returns which were: only those may be sent. One pipeline."""
+        answers = await self._finish.call_each([
+            (2, f"{keys.user(result.user)}:meta", keys.recommendations(result.user), result.version, result.data,
+             self._ttl_s if result.session is None else self._session_ttl_s)
+            for result in results
+        ])
+        return [answer == 1 for answer in answers]
+
+    async def results_of(self, users: Sequence[str]) -> list[bytes | None]:
+        """The stored results, as stored."""
+        gets = [("GET", keys.recommendations(user)) for user in users]
+        return await while_away(lambda: send_all(self._redis, gets)) if users else []
+
+    def _apply_call(self, user: UserChanges) -> tuple[Any, ...]:
+        session = user.session is not None
+        return (
+            5, *self._state_keys(user.user, user.session),
+            self._session_ttl_s if session else self._ttl_s, "1" if session else "0",
+            _encode(user.changes), user.ids, user.linking,
+        )
+
+    @staticmethod
+    def _state_keys(user: str, session: str | None) -> tuple[str, ...]:
+        prefix = keys.user(user)
+        scope = prefix if session is None else f"{prefix}:session:{session}"
+        return (f"{prefix}:meta", *(f"{scope}:{part}" for part in ("history", "counters", "cart", "seen")))

@@ -1,0 +1,179 @@
+"""Which request is held by which worker: credits, epochs, resubmission. Pure: no sockets, no clock, no asyncio.
+
+Every submitted id ends in exactly one of: accepted replies, local `Shed`s, cancellation; until then it is held here,
+waiting or assigned to one worker. A worker is usable from its `Ready` until it drains or is lost. `Ready` means that
+the worker holds nothing of ours, whatever we believed; so what was assigned to it waits again, first in the queue.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from msgspec import Raw, Struct
+
+from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit
+
+
+class _Held(Struct, eq=False):
+    """A request of ours. `worker` holds it, or it waits (None)."""
+
+    id: int
+    now_ms: int
+    state: Raw
+    deadline_s: float
+    worker: "_Worker | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """`epoch` is None until it is ready, and again once it is lost; a draining worker only answers."""
+
+    index: int
+    epoch: str | None = None
+    draining: bool = False
+    info: ModelInfo | None = None
+    max_in_flight: int = 0
+    outstanding: dict[int, _Held] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        return self.info is not None and not self.draining
+
+    @property
+    def credit(self) -> int:
+        return self.max_in_flight - len(self.outstanding) if self.usable else 0
+
+    @property
+    def load(self) -> float:
+        return len(self.outstanding) / self.max_in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What to send, by worker index, and what to answer at once since its budget is spent."""
+
+    submits: tuple[tuple[int, Submit], ...]
+    shed: tuple[Shed, ...]
+
+
+class WorkerPool:
+    """Requests for one model over workers 0 … `workers` - 1."""
+
+    def __init__(self, model: str, workers: int) -> None:
+        self._model = model
+        self._workers = [_Worker(index) for index in range(workers)]
+        self._held: dict[int, _Held] = {}
+        self._waiting: OrderedDict[int, _Held] = OrderedDict()  # in the order in which they are sent
+
+    @property
+    def outstanding(self) -> int:
+        """Requests at workers."""
+        return len(self._held) - len(self._waiting)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a credit, or for a worker."""
+        return len(self._waiting)
+
+    @property
+    def available(self) -> bool:
+        return any(worker.usable for worker in self._workers)
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """As the first usable worker says."""
+        return next((worker.info for worker in self._workers if worker.usable), None)
+
+    def submit(self, request_id: int, now_ms: int, state: Raw, deadline_s: float) -> None:
+        """Hold a request; raises `ValueError` for an id that is held already."""
+        if request_id in self._held:
+            raise ValueError(f"request {request_id} is not answered yet: give every request an id of its own")
+        self._held[request_id] = self._waiting[request_id] = _Held(request_id, now_ms, state, deadline_s)
+
+    def cancel(self, ids: Iterable[int]) -> dict[int, list[int]]:
+        """Drop these, held or not; returns which ids to cancel at which worker."""
+        at_workers: dict[int, list[int]] = {}
+        for request_id in ids:
+            held = self._held.pop(request_id, None)
+            if held is None:
+                continue
+            if held.worker is None:
+                del self._waiting[request_id]
+            else:
+                del held.worker.outstanding[request_id]
+                at_workers.setdefault(held.worker.index, []).append(request_id)
+        return at_workers
+
+    def dispatch(self, now_s: float) -> Dispatch:
+        """Assign what waits, oldest first, each to the worker with the smallest share of its credit in use."""
+        open_workers = [worker for worker in self._workers if worker.credit > 0]
+        batches: dict[int, list[RecommendRequest]] = {}
+        shed: list[Shed] = []
+        while open_workers and self._waiting:
+            _, held = self._waiting.popitem(last=False)
+            budget_s = held.deadline_s - now_s
+            if budget_s <= 0:
+                del self._held[held.id]
+                shed.append(Shed(held.id))
+                continue
+            worker = open_workers[0] if len(open_workers) == 1 else min(open_workers, key=_load)
+            held.worker = worker
+            worker.outstanding[held.id] = held
+            request = RecommendRequest(held.id, int(budget_s * 1000), held.now_ms, held.state)
+            batches.setdefault(worker.index, []).append(request)
+            if worker.credit <= 0:
+                open_workers.remove(worker)
+        submits = tuple(
+            (index, Submit(self._workers[index].epoch or "", self._model, tuple(batch)))
+            for index, batch in batches.items()
+        )
+        return Dispatch(submits, tuple(shed))
+
+    def is_ready(self, index: int) -> bool:
+        """Whether this worker has said `Ready` and was not lost since; it may be draining, or serve other models."""
+        return self._workers[index].epoch is not None
+
+    def ready(self, index: int, message: Ready) -> ModelInfo | None:
+        """A worker holds nothing of ours and takes requests; its model is returned where it serves ours."""
+        self.lost(index)
+        worker = self._workers[index]
+        worker.epoch = message.epoch
+        worker.info = next((info for info in message.models if info.name == self._model), None)
+        worker.max_in_flight = message.max_in_flight
+        return worker.info
+
+    def replies(self, index: int, message: Replies) -> list[Reply]:
+        """The replies to requests that this worker holds for us; of others (late, cancelled, unknown) nothing."""
+        worker = self._workers[index]
+        if message.epoch != worker.epoch:
+            return []
+        accepted: list[Reply] = []
+        for reply in message.replies:
+            if worker.outstanding.pop(reply.id, None) is not None:
+                del self._held[reply.id]
+                accepted.append(reply)
+        return accepted
+
+    def draining(self, index: int, epoch: str) -> None:
+        """The worker still answers what it has, and takes nothing more."""
+        worker = self._workers[index]
+        worker.draining = worker.draining or epoch == worker.epoch
+
+    def left(self, index: int, epoch: str) -> None:
+        """The worker said its last word."""
+        if epoch == self._workers[index].epoch:
+            self.lost(index)
+
+    def lost(self, index: int) -> None:
+        """Nothing more is expected of a worker until it is ready again: what it held goes first."""
+        worker = self._workers[index]
+        returned = worker.outstanding
+        worker.outstanding, worker.epoch, worker.info, worker.draining = {}, None, None, False
+        for held in reversed(returned.values()):
+            held.worker = None
+            self._waiting[held.id] = held
+            self._waiting.move_to_end(held.id, last=False)
+
+
+def _load(worker: _Worker) -> float:
+    return worker.load

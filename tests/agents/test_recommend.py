@@ -1,0 +1,344 @@
+"""The recommend agent without Kafka and without a worker process: chunks in, records out, on a real Redis."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from msgspec import Raw
+
+from agents import recommend
+from agents.ack_window import AckWindow, Partition
+from agents.answers import Answers
+from agents.dead_letters import DeadLetters
+from agents.fallback import Fallback
+from agents.publisher import Headers, Publisher
+from agents.recommend import BUDGET_S, Recommend
+from agents.state.connection import connect
+from agents.state.store import UserStore
+from agents.transport.consumer import Chunk
+from footfall.stack import Stack
+from schemas.inference import Candidate, Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
+from tests.doubles import as_bytes, click, record
+
+pytestmark = pytest.mark.stack
+CLICKS = "retail.clickstream.v1"
+
+
+class RecordingProducer:
+    """Takes records as aiokafka's producer does; the test decides when they arrive."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bytes, bytes]] = []
+        self.pending: list[asyncio.Future[None]] = []
+        self.failures = 0
+        self.failure: type[KafkaError] = KafkaTimeoutError
+        self.hold = False
+        self.arrived = asyncio.Condition()
+
+    async def send(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int | None, timestamp_ms: int | None,
+        headers: Headers | None,
+    ) -> "asyncio.Future[Any]":
+        assert value is not None
+        assert key is not None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.failures:
+            self.failures -= 1
+            future.set_exception(self.failure())
+        elif self.hold:
+            self.pending.append(future)
+        else:
+            future.set_result(None)
+            async with self.arrived:
+                self.records.append((topic, key, value))
+                self.arrived.notify_all()
+        return future
+
+
+class ScriptedWorker:
+    """Keeps requests for the test to answer."""
+
+    def __init__(self) -> None:
+        self.available, self.away_s, self.queued = True, 0.0, 0
+        self.requests: dict[int, tuple[int, Raw]] = {}
+        self.cancelled: list[int] = []
+        self.submitted = asyncio.Condition()
+
+    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
+        self.requests[request_id] = (now_ms, state)
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        self.cancelled += ids
+
+
+class Agent:
+    """The parts as agents/app.py wires them, and a log to deliver from."""
+
+    def __init__(self, stack: Stack, prefix: str) -> None:
+        self.redis = connect(stack.settings.redis_url)
+        self.producer, self.worker = RecordingProducer(), ScriptedWorker()
+        publisher = Publisher(self.producer)
+        self.dead_letters = DeadLetters(publisher, "retail", recommend.TOPICS)
+        self.fallback, self.now_s = Fallback(), 0.0
+        self.store = UserStore(self.redis, stack.settings)
+        self.answers = Answers(
+            self.store, publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
+            on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
+        )
+        self.capability = Recommend(
+            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", clock=lambda: self.now_s
+        )
+        self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
+        self.window, self.partition, self.offset, self.prefix = AckWindow(), Partition(CLICKS, 0), 0, prefix
+
+    async def deliver(self, *events: dict[str, Any] | bytes) -> None:
+        values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
+        records = [record(value, offset=self.offset + n) for n, value in enumerate(values)]
+        self.offset += len(records)
+        self.window.deliver(self.partition, (one.offset for one in records))
+        self.window.take(len(records))
+        await self.capability.handle([Chunk(self.partition, records, self.window)])
+
+    def answer(self, request_id: int, *items: str) -> None:
+        candidates = tuple(Candidate(item, 0.5, "related", ("x",)) for item in items)
+        self.capability.on_replies([RecommendResult.of(request_id, candidates)])
+
+    async def results(self, count: int) -> list[dict[str, Any]]:
+        async with asyncio.timeout(5), self.producer.arrived:
+            await self.producer.arrived.wait_for(lambda: len(self.sent()) >= count)
+        return [json.loads(value) for _, _, value in self.sent()]
+
+    def sent(self) -> list[tuple[str, bytes, bytes]]:
+        return [one for one in self.producer.records if one[0] == "retail.recommendations.v1"]
+
+    async def stored(self, user: str) -> Any:
+        (data,) = await self.store.results_of([user])
+        assert data is not None
+        return json.loads(data)
+
+    def acked_to(self) -> int:
+        return self.window.positions().get(self.partition, 0)
+
+    async def until_acked(self, offset: int) -> None:
+        async with asyncio.timeout(5):
+            while self.acked_to() < offset:
+                await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Agent"]:
+        finishing = asyncio.create_task(self.answers.run())
+        try:
+            yield self
+            assert not finishing.done(), finishing.exception()
+        finally:
+            finishing.cancel()
+            await asyncio.wait([finishing])
+            await self.redis.aclose()
+
+
+@pytest.fixture
+async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
+    async with Agent(stack, prefix).running() as agent:
+        yield agent
+
+
+async def test_a_click_is_stored_then_sent_then_acknowledged(agent: Agent, prefix: str) -> None:
+    agent.producer.hold = True
+    await agent.deliver(click("lamp", user=prefix))
+    agent.answer(1, "lamp", "bulb", "shade")
+    async with asyncio.timeout(5):
+        while not agent.producer.pending:
+            await asyncio.sleep(0)
+    stored = await agent.stored(prefix)
+    assert [item["item_id"] for item in stored["items"]] == ["bulb", "shade"]  # the lamp is being looked at
+    assert agent.acked_to() == 0
+    agent.producer.pending[0].set_result(None)
+    await agent.until_acked(1)
+
+
+async def test_one_request_is_in_flight_per_user_and_the_next_covers_the_rest(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click("a", user=prefix, id="1"))
+    await agent.deliver(click("b", user=prefix, id="2"))
+    await agent.deliver(click("c", user=prefix, id="3"))
+    assert list(agent.worker.requests) == [1]
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    assert list(agent.worker.requests) == [1, 2]
+    agent.answer(2, "x")
+    first, second = await agent.results(2)
+    assert [c["from"] for c in first["data"]["covers"]] == [0]
+    assert second["data"]["covers"] == [{"topic": CLICKS, "partition": 0, "from": 1, "to": 2}]
+    assert (first["data"]["history_version"], second["data"]["history_version"]) == (1, 3)
+    assert second["data"]["trigger"] == {"source": "storefront/web", "id": "3"}
+    await agent.until_acked(3)
+
+
+async def test_a_redelivery_is_answered_by_the_stored_bytes_without_a_request(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix))
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    await agent.deliver(click(user=prefix))
+    await agent.results(2)
+    first, second = agent.sent()
+    assert first == second
+    assert list(agent.worker.requests) == [1]
+    await agent.until_acked(2)
+
+
+async def test_a_redelivery_before_the_answer_is_answered_by_the_same_bytes(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix))
+    await agent.deliver(click(user=prefix))
+    agent.answer(1, "x")
+    await agent.results(2)
+    first, second = agent.sent()
+    assert first == second
+    assert list(agent.worker.requests) == [1]
+    await agent.until_acked(2)
+
+
+async def test_a_late_request_is_answered_by_fallback_and_the_model_answers_later(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(agent.capability.watch_deadlines()), group.create_task(agent.capability.repay())]
+        agent.now_s = BUDGET_S + 0.1
+        (late,) = await agent.results(1)
+        assert (late["data"]["origin"], agent.worker.cancelled) == ("fallback", [1])
+        assert [item["item_id"] for item in late["data"]["items"]] == ["hit-1", "hit-2"]
+        async with asyncio.timeout(5):
+            while 2 not in agent.worker.requests:
+                await asyncio.sleep(0.01)
+        agent.answer(2, "x")
+        _, repaid = await agent.results(2)
+        assert (repaid["data"]["origin"], repaid["data"]["history_version"]) == ("model", 1)
+        for task in tasks:
+            task.cancel()
+
+
+async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:
+    agent.worker.available, agent.worker.away_s = False, BUDGET_S + 1
+    await agent.deliver(click(user=prefix))
+    (result,) = await agent.results(1)
+    assert result["data"]["origin"] == "fallback"
+    assert agent.worker.requests == {}
+    await agent.until_acked(1)
+
+
+async def test_a_shed_request_gets_the_last_result(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix, id="1"))
+    agent.answer(1, "x", "y")
+    await agent.results(1)
+    await agent.until_acked(1)
+    await agent.deliver(click(user=prefix, id="2"))
+    agent.capability.on_replies([Shed(2)])
+    _, shed = await agent.results(2)
+    assert shed["data"]["origin"] == "fallback"
+    assert [item["item_id"] for item in shed["data"]["items"]] == ["x", "y", "hit-1", "hit-2"]
+
+
+async def test_a_request_that_the_model_cannot_answer_is_a_dead_letter(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix), click(user=f"{prefix}-other", id="e2"))
+    agent.capability.on_replies([Failure(1, "ValueError: too odd")])
+    agent.answer(2, "x")
+    results = await agent.results(2)
+    origins = {result["data"]["user_id"]: result["data"]["origin"] for result in results}
+    assert origins == {prefix: "fallback", f"{prefix}-other": "model"}
+    await agent.until_acked(2)
+    ((topic, _, value),) = [one for one in agent.producer.records if one[0].endswith(".dlq")]
+    assert (topic, value) == (f"{CLICKS}.dlq", as_bytes(click(user=prefix)))
+
+
+async def test_poison_is_dead_lettered_and_the_rest_of_its_chunk_flows_on(agent: Agent, prefix: str) -> None:
+    await agent.deliver(b"nope", click(user=prefix), b"")
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(3)
+    assert agent.dead_letters.count == 2
+
+
+async def test_a_result_that_is_refused_as_too_old_is_made_again_for_the_newer_state(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    await agent.deliver(click(user=prefix, id="1"))
+    other = Agent(stack, prefix)
+    async with other.running():  # another process holds the user's purchases and answers first
+        await other.deliver(click(user=prefix, id="2"))
+        other.answer(1, "y")
+        await other.results(1)
+        await other.until_acked(1)
+    agent.answer(1, "x")
+    async with asyncio.timeout(5):
+        while 2 not in agent.worker.requests:
+            await asyncio.sleep(0)
+    agent.answer(2, "x")
+    (result,) = await agent.results(1)
+    assert result["data"]["history_version"] == 2
+    assert result["data"]["covers"][0]["from"] == 0
+
+
+async def test_a_record_that_kafka_did_not_take_is_sent_again_with_the_same_bytes(agent: Agent, prefix: str) -> None:
+    agent.producer.failures = 1
+    await agent.deliver(click(user=prefix))
+    agent.answer(1, "x")
+    await agent.until_acked(1)
+    ((_, _, value),) = agent.sent()
+    assert json.loads(value)["data"] == await agent.stored(prefix)
+
+
+async def test_a_record_that_kafka_will_never_take_stops_the_process_instead_of_a_user(
+    stack: Stack, prefix: str
+) -> None:
+    agent = Agent(stack, prefix)
+    agent.producer.failures, agent.producer.failure = 2, MessageSizeTooLargeError
+    finishing = asyncio.create_task(agent.answers.run())
+    await agent.deliver(click(user=prefix))
+    agent.answer(1, "x")
+    with pytest.raises(MessageSizeTooLargeError):
+        await asyncio.wait_for(finishing, 5)
+    assert agent.acked_to() == 0
+    await agent.redis.aclose()
+
+
+async def test_the_agent_takes_no_more_than_it_may_hold(agent: Agent, prefix: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(recommend, "MAX_HELD", 3)
+    await agent.deliver(click(user=f"{prefix}-0", id="0"), click(user=f"{prefix}-1", id="1"))
+    waiting = asyncio.create_task(agent.deliver(click(user=f"{prefix}-2", id="2")))
+    async with asyncio.timeout(5):
+        while 3 not in agent.worker.requests:
+            await asyncio.sleep(0)
+    assert not waiting.done()
+    agent.answer(1, "x")
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_the_request_holds_the_state_after_the_event(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click("lamp", user=prefix, kind="add_to_cart"))
+    now_ms, raw = agent.worker.requests[1]
+    state = user_state_decoder.decode(raw)
+    assert state.history[0].startswith("cart:lamp:")
+    assert int(state.history[1]) == now_ms
+    assert state.cart == ("lamp", str(now_ms))
+
+
+async def test_unavailable_items_are_not_recommended(agent: Agent, prefix: str) -> None:
+    agent.answers.unavailable = frozenset({"sold-out"})
+    await agent.deliver(click(user=prefix))
+    agent.answer(1, "sold-out", "bulb")
+    (result,) = await agent.results(1)
+    assert [item["item_id"] for item in result["data"]["items"]] == ["bulb"]
+
+
+async def test_a_login_brings_the_visitors_history_along(agent: Agent, prefix: str) -> None:
+    visit = click("lamp", kind="view_item", id="1")
+    visit["data"] = {"visitor_id": prefix, "items": [{"item_id": "lamp"}]}
+    await agent.deliver(visit)
+    await agent.deliver(click("rug", user=prefix, id="2", visitor_id=prefix))
+    _, raw = agent.worker.requests[2]
+    history = user_state_decoder.decode(raw).history
+    assert {member.split(":")[1] for member in history[::2]} == {"lamp", "rug"}

@@ -1,0 +1,40 @@
+"""Rules over the model's candidates."""
+
+from agents.rules import ITEMS, choose, excluded
+from schemas.inference import Candidate, UserState
+
+HOUR = 3_600_000
+NOW = 1_000 * HOUR
+
+
+def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> UserState:
+    lines = sorted((history or {}).items(), key=lambda entry: -entry[1])
+    return UserState(
+        history=tuple(text for member, time in lines for text in (f"{member}:{'0' * 16}", str(time))),
+        counter_items=(), counter_values=b"",
+        cart=tuple(text for item, time in (cart or {}).items() for text in (item, str(time))),
+    )
+
+
+def test_items_just_bought_are_left_out_and_items_bought_long_ago_are_not() -> None:
+    user = state({"purchase:milk": NOW - HOUR, "purchase:tea": NOW - 24 * HOUR, "view:bread": NOW})
+    assert excluded(user, NOW, ()) == {"milk"}
+
+
+def test_items_in_the_cart_are_left_out_until_they_are_taken_out_or_forgotten() -> None:
+    user = state(cart={"in": NOW - HOUR, "taken-out": -(NOW - HOUR), "forgotten": NOW - 48 * HOUR})
+    assert excluded(user, NOW, ()) == {"in"}
+
+
+def test_the_item_being_looked_at_is_left_out() -> None:
+    assert excluded(state(), NOW, ("lamp",)) == {"lamp"}
+
+
+def test_an_item_id_may_hold_colons() -> None:
+    assert excluded(state({"purchase:a:b:c": NOW}), NOW, ()) == {"a:b:c"}
+
+
+def test_the_best_twenty_that_may_be_shown_are_chosen_in_order() -> None:
+    candidates = [Candidate(str(n), 1 / (n + 1), "popular", ()) for n in range(64)]
+    chosen = choose(candidates, {"0", "2"}, frozenset({"1"}))
+    assert [candidate.item_id for candidate in chosen] == [str(n) for n in range(3, 3 + ITEMS)]

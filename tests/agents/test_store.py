@@ -1,0 +1,185 @@
+"""A user's state in Redis: free of order, applied once, never older than it was."""
+
+import math
+import random
+import struct
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+from redis.asyncio import Redis
+
+from agents.state.changes import Change, event_id
+from agents.state.connection import connect
+from agents.state.store import Applied, StoredResult, UserChanges, UserStore
+from footfall.stack import Stack
+from schemas import keys
+from schemas.inference import UserState, user_state_decoder
+
+pytestmark = pytest.mark.stack
+DAY_MS = 86_400_000
+NOW = 1_760_000_000_000
+
+
+@pytest.fixture
+async def redis(stack: Stack) -> AsyncIterator[Redis]:
+    client = connect(stack.settings.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def store(redis: Redis, stack: Stack) -> UserStore:
+    return UserStore(redis, stack.settings)
+
+
+def event(number: int, kind: str, *items: str, time_ms: int) -> tuple[bytes, Change]:
+    seen_as = event_id("test", str(number))
+    bought = items if kind == "purchase" else ()
+    return seen_as, Change(
+        time_ms, tuple(f"{kind}:{item}:{seen_as.hex()}" for item in items), bought, (),
+        items if kind == "cart" else (), bought,
+    )
+
+
+def of(user: str, events: list[tuple[bytes, Change]], session: str | None = None) -> UserChanges:
+    return UserChanges(user, tuple(change for _, change in events), b"".join(seen for seen, _ in events), session)
+
+
+def decoded(applied: Applied) -> UserState:
+    return user_state_decoder.decode(applied.state)
+
+
+def counters(applied: Applied) -> dict[str, tuple[float, float, float]]:
+    state = decoded(applied)
+    values = struct.iter_unpack("<ddd", state.counter_values)
+    return dict(zip(state.counter_items, values, strict=True))
+
+
+def some_events(seed: int, count: int = 40) -> list[tuple[bytes, Change]]:
+    chance = random.Random(seed)
+    return [
+        event(n, chance.choice(["view", "cart", "purchase"]), *chance.sample("abcdefgh", chance.randint(1, 3)),
+              time_ms=NOW - chance.randrange(400) * DAY_MS)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_order_of_events_and_their_chunks_make_no_difference(
+    store: UserStore, prefix: str, seed: int
+) -> None:
+    events = some_events(seed)
+    (expected,) = await store.apply([of(f"{prefix}-once", events)])
+    shuffled = events[:]
+    random.Random(seed + 100).shuffle(shuffled)
+    for start in range(0, len(shuffled), 7):
+        await store.apply([of(f"{prefix}-many", shuffled[start : start + 9])])  # overlapping: some come twice
+    (actual,) = await store.apply([UserChanges(f"{prefix}-many")])
+    assert (actual.version, actual.event_time_ms) == (expected.version, expected.event_time_ms) == (40, max(
+        change.time_ms for _, change in events))
+    assert decoded(actual).history == decoded(expected).history
+    assert sorted(decoded(actual).cart) == sorted(decoded(expected).cart)
+    assert counters(actual).keys() == counters(expected).keys()
+    for item, values in counters(expected).items():
+        assert counters(actual)[item] == pytest.approx(values, rel=1e-9)
+
+
+async def test_counters_are_the_decayed_sums_of_purchases(store: UserStore, prefix: str) -> None:
+    events = [event(n, "purchase", "milk", time_ms=NOW - days * DAY_MS) for n, days in enumerate((0, 30, 200))]
+    (applied,) = await store.apply([of(prefix, events)])
+    fast, slow, as_of = counters(applied)["milk"]
+    assert as_of == NOW
+    assert math.isclose(fast, 1 + 0.5 + 2 ** (-200 / 30))
+    assert math.isclose(slow, 1 + 2 ** (-30 / 200) + 0.5)
+
+
+async def test_a_refund_takes_a_purchase_back(store: UserStore, prefix: str) -> None:
+    bought = event(1, "purchase", "lamp", time_ms=NOW)
+    refund = (event_id("test", "2"), Change(NOW, (), (), ("lamp",), (), ()))
+    (applied,) = await store.apply([of(prefix, [bought, refund])])
+    assert counters(applied)["lamp"][:2] == (0.0, 0.0)
+    assert applied.version == 2
+
+
+async def test_only_the_newest_128_lines_are_kept_and_the_version_counts_all(store: UserStore, prefix: str) -> None:
+    events = [event(n, "view", f"i{n}", time_ms=NOW + n) for n in range(300)]
+    await store.apply([of(prefix, events)])
+    (applied,) = await store.apply([of(prefix, events[:50])])
+    assert (applied.version, applied.new_events) == (300, 0)
+    history = decoded(applied).history
+    assert len(history) == 2 * 128
+    assert history[0].startswith("view:i299:")
+    assert [int(time) for time in history[1::2]] == [NOW + n for n in range(299, 171, -1)]
+
+
+async def test_taking_an_item_out_of_the_cart_wins_over_an_earlier_add_in_any_order(
+    store: UserStore, prefix: str
+) -> None:
+    add = (event_id("t", "1"), Change(NOW, (), (), (), ("lamp",), ()))
+    remove = (event_id("t", "2"), Change(NOW + 1, (), (), (), (), ("lamp",)))
+    for user, events in ((f"{prefix}1", [add, remove]), (f"{prefix}2", [remove, add])):
+        (applied,) = await store.apply([of(user, events)])
+        assert decoded(applied).cart == ("lamp", str(-(NOW + 1)))
+
+
+async def test_an_older_result_never_replaces_a_newer_one(store: UserStore, prefix: str) -> None:
+    result = StoredResult(prefix, 5, b'"five"', None)
+    assert await store.store_results([result, replace(result, version=4, data=b'"four"')]) == [True, False]
+    assert await store.results_of([prefix]) == [b'"five"']
+    assert await store.store_results([replace(result, data=b'"five again"')]) == [True]
+    (applied,) = await store.apply([UserChanges(prefix)])
+    assert applied.result_version == 5
+
+
+async def test_a_visitors_history_becomes_the_users_once(store: UserStore, redis: Redis, prefix: str) -> None:
+    user, visitor = f"{prefix}-17", f"v:{prefix}-81"
+    events = [event(1, "view", "lamp", time_ms=NOW), event(2, "purchase", "bulb", "oil", time_ms=NOW + 1)]
+    await store.apply([of(visitor, events)])
+    await store.apply([of(user, [event(3, "view", "rug", time_ms=NOW + 2)])])
+    for _ in range(2):  # the second finds nothing left to give
+        applied = await store.link(user, visitor)
+        assert (applied.version, applied.linked) == (3, visitor)
+        assert decoded(applied).history[0].startswith("view:rug:")
+        assert {member.split(":")[1] for member in decoded(applied).history[::2]} == {"rug", "lamp", "bulb", "oil"}
+        assert counters(applied).keys() == {"bulb", "oil"}
+    left = {key.decode().rpartition(":")[2] async for key in redis.scan_iter(match=f"user:{{{visitor}}}*")}
+    assert left == {"meta", "seen"}
+
+
+async def test_without_consent_nothing_outlives_the_session(store: UserStore, redis: Redis, prefix: str) -> None:
+    (applied,) = await store.apply([of(prefix, [event(1, "view", "lamp", time_ms=NOW)], session="s-9")])
+    assert applied.version == 1
+    await store.store_results([StoredResult(prefix, 1, b"{}", "s-9")])
+    names = [key async for key in redis.scan_iter(match=f"user:{{{prefix}}}*")]
+    assert len(names) >= 4
+    for name in names:
+        assert 0 < await redis.ttl(name) <= 1800, name
+    assert not await redis.exists(keys.history(prefix))
+
+
+async def test_a_session_without_consent_leaves_the_kept_history_alone(
+    store: UserStore, redis: Redis, prefix: str
+) -> None:
+    await store.apply([of(prefix, [event(1, "view", "lamp", time_ms=NOW)])])
+    (applied,) = await store.apply([of(prefix, [event(2, "view", "secret", time_ms=NOW + 1)], session="s")])
+    assert applied.version == 2
+    assert [member.split(":")[1] for member in decoded(applied).history[::2]] == ["secret"]
+    assert await redis.zcard(keys.history(prefix)) == 1
+    assert await redis.ttl(keys.history(prefix)) > 1800
+
+
+async def test_every_user_key_has_a_time_to_live(store: UserStore, redis: Redis, prefix: str) -> None:
+    await store.apply([of(prefix, some_events(1))])
+    await store.store_results([StoredResult(prefix, 1, b"{}", None)])
+    async for key in redis.scan_iter(match=f"user:{{{prefix}}}*"):
+        assert 0 < await redis.ttl(key) <= 90 * 86_400, key
+
+
+async def test_scripts_survive_a_flush_of_the_script_cache(
+    store: UserStore, redis: Redis, prefix: str
+) -> None:
+    await store.apply([of(prefix, [event(1, "view", "lamp", time_ms=NOW)])])
+    await redis.script_flush()
+    (applied,) = await store.apply([of(prefix, [event(2, "view", "rug", time_ms=NOW)])])
+    assert applied.version == 2
