@@ -1,0 +1,78 @@
+"""`python -m model_core`: a worker process, from arguments to exit code. Writes nothing but log lines to stderr."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_core.registry import LOADERS, LoadOptions
+from model_core.runner import AnyRunner
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if options.threads is not None:
+        # read by torch when it is first imported, in load()
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+
+    from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
+
+    load_options = LoadOptions(options.device, options.checkpoint, options.stub_ms, options.stub_name)
+
+    def load() -> list[AnyRunner]:
+        return [LOADERS[name](load_options) for name in options.models]
+
+    try:
+        server = WorkerServer(
+            load,
+            listen=options.listen,
+            control=options.control,
+            device=options.device,
+            max_batch=options.max_batch,
+        )
+    except OSError as error:
+        logging.getLogger("footfall.worker").error("%s", error.strerror)  # noqa: TRY400 - the message is the whole story
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.drain())
+    return server.run()
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m model_core", description="A model worker, one process per device.")
+    parser.add_argument("--models", type=_models, default=["recommender"], help=f"of: {', '.join(LOADERS)}")
+    parser.add_argument("--listen", required=True, metavar="ENDPOINT", help="for agents, as in ipc:///run/w or tcp://…")
+    parser.add_argument("--control", metavar="ENDPOINT", help="for statistics")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda:0")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the demo's, inside the package")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch")
+    parser.add_argument("--max-batch", type=_positive, metavar="N", help="below the model's own limit")
+    parser.add_argument("--stub-ms", type=float, default=0.0, help="model `stub`: service time of a batch")
+    parser.add_argument("--stub-name", default="stub", help="model `stub`: the name that it is served under")
+    return parser.parse_args(arguments)
+
+
+def _models(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in LOADERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown model {unknown[0]!r}: choose from {', '.join(LOADERS)}")
+    return names
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # a broken device can hang the interpreter's own exit, and threads of a failed pipeline are not worth waiting for
+    os._exit(code)

@@ -1,0 +1,34 @@
+"""The models that a worker can serve, by name. Each is imported only when it is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_core.runner import AnyRunner
+
+DEMO_CHECKPOINT = Path(__file__).parent / "recommender" / "checkpoints" / "completejourney"
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """`checkpoint`: a directory; None for the one that ships with the package. `stub_*`: see `model_core.stub`."""
+
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    stub_ms: float = 0.0
+    stub_name: str = "stub"
+
+
+def _recommender(options: LoadOptions) -> AnyRunner:
+    from model_core.recommender.runner import RecommenderRunner  # noqa: PLC0415 - torch, only where it is served
+
+    return RecommenderRunner.load(options.checkpoint or DEMO_CHECKPOINT, options.device)
+
+
+def _stub(options: LoadOptions) -> AnyRunner:
+    from model_core.stub import StubRunner  # noqa: PLC0415 - not part of a worker that serves models
+
+    return StubRunner(options.stub_name, options.stub_ms)
+
+
+LOADERS: dict[str, Callable[[LoadOptions], AnyRunner]] = {"recommender": _recommender, "stub": _stub}

@@ -1,0 +1,401 @@
+"""The worker's sockets: who is connected, what they have outstanding, and when the process may leave.
+
+One thread, the caller's, owns all sockets; batches are formed and run by a `Pipeline` on threads of its own, which
+wake this one through a socket pair. Knows nothing of models beyond their names.
+
+Everything is counted per client and by request id: a reply is sent only for an id that its client still wants, so a
+cancelled request, or one of a client that has gone, simply ends. `Ready` tells a client that nothing of it is held
+here; it is sent once the models are warm, and to anyone who is new or says `Hello` again.
+"""
+
+import logging
+import queue
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import assert_never
+
+import zmq
+
+from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped, is_device_fault
+from model_core.batching.policy import Client, Pending
+from model_core.runner import AnyRunner
+from schemas.inference import (
+    PROTOCOL,
+    Cancel,
+    Draining,
+    Failure,
+    Goodbye,
+    Hello,
+    ModelInfo,
+    Ping,
+    Pong,
+    Ready,
+    RecommendResult,
+    Refused,
+    Replies,
+    Reply,
+    Shed,
+    Submit,
+    ToAgent,
+    WorkerStats,
+    control_encoder,
+    control_query_decoder,
+    to_agent_encoder,
+    to_worker_decoder,
+)
+
+SILENT_AFTER_S = 10.0  # twenty heartbeats of a client
+DRAIN_S = 10.0  # below the 30 s that Kubernetes and the 15 s that our supervisor wait before they kill
+DRAIN_QUIET_S = 0.2  # for requests that were under way when the clients were told
+RECEIVE_AT_ONCE = 256  # then replies get their turn
+MAX_MESSAGE_BYTES = 16 << 20  # 1024 requests of 16 kB, far above what `max_in_flight` allows
+BATCHES_PER_CLIENT = 4  # one on the device, one prefetched, two whose requests and replies are under way
+
+EXIT_DRAINED = 0
+EXIT_FAILED = 1
+EXIT_DEVICE_FAULT = 70
+
+log = logging.getLogger("footfall.worker")
+
+
+@dataclass(slots=True)
+class _Counts:
+    batches: int = 0
+    requests: int = 0
+    failures: int = 0
+    shed: int = 0
+    ignored: int = 0
+    busy_s: float = 0.0
+
+
+class WorkerServer:
+    """Serves until it is drained or breaks. Make it, and call `run`, on the main thread."""
+
+    def __init__(
+        self,
+        load: Callable[[], Sequence[AnyRunner]],
+        *,
+        listen: str,
+        control: str | None = None,
+        device: str = "cpu",
+        max_batch: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._listen = listen
+        self._device = device
+        self._clock = clock
+        self._epoch = secrets.token_hex(4)
+        self._started_s = self._ready_s = clock()
+        self._models: tuple[ModelInfo, ...] = ()  # empty until they are warm
+        self._max_in_flight = 0
+        self._clients: dict[bytes, Client] = {}
+        self._counts = _Counts()
+        self._drain_asked = False
+        self._drain_until_s: float | None = None
+        self._last_submit_s = self._started_s
+        self._exit_code: int | None = None
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()  # bounded by what the clients may have outstanding
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._pipeline = Pipeline(load, self._emit, max_batch=max_batch, clock=clock)
+        self._context = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that has gone is an error that we see
+        self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that reconnects keeps its identity
+        self._router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._router.setsockopt(zmq.LINGER, 1000)
+        _bind(self._router, listen)
+        self._control: zmq.Socket[bytes] | None = None
+        if control is not None:
+            self._control = self._context.socket(zmq.REP)
+            self._control.setsockopt(zmq.LINGER, 0)
+            _bind(self._control, control)
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, with the port that the system chose."""
+        return self._router.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+    def drain(self) -> None:
+        """Finish what was accepted, then return from `run`. For a signal handler, or any thread."""
+        self._drain_asked = True
+        self._wake()
+
+    def run(self) -> int:
+        """Serve, and return the process's exit code: 0 drained, 70 the device broke (restart), 1 anything else."""
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._wake_in, zmq.POLLIN)
+        if self._control is not None:
+            poller.register(self._control, zmq.POLLIN)
+        self._pipeline.start()
+        try:
+            while self._exit_code is None:
+                # the pipeline and signals wake the poll: the time-out is for silent clients and the drain's bound
+                poller.poll(1000 if self._drain_until_s is None else 20)
+                self._clear_wake()
+                self._handle_events()
+                self._receive()
+                self._answer_control()
+                self._keep_house()
+        finally:
+            self._close()
+        return self._exit_code
+
+    # -- the pipeline's events
+
+    def _emit(self, event: Event) -> None:
+        self._events.put(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # so many wakes are waiting that one more changes nothing
+            self._wake_out.send(b"\0")
+
+    def _clear_wake(self) -> None:
+        with suppress(BlockingIOError):
+            while self._wake_in.recv(4096):
+                pass
+
+    def _handle_events(self) -> None:
+        while not self._events.empty():
+            event = self._events.get()
+            match event:
+                case Answered():
+                    self._counts.batches += event.batch > 0
+                    self._counts.requests += event.batch
+                    self._counts.busy_s += event.busy_s
+                    self._send_replies(event.replies)
+                case Loaded():
+                    self._become_ready(event)
+                case Stopped(error):
+                    self._exit_code = self._stopped(error)
+                case _:
+                    assert_never(event)
+
+    def _become_ready(self, loaded: Loaded) -> None:
+        self._models = loaded.models
+        self._max_in_flight = BATCHES_PER_CLIENT * loaded.max_batch
+        self._ready_s = self._clock()
+        for client in list(self._clients.values()):
+            self._send_ready(client)
+        log.info(
+            "worker ready on %s in %.1f s, epoch %s, models %s, device %s",
+            self.endpoint,
+            self._ready_s - self._started_s,
+            self._epoch,
+            ", ".join(f"{model.name} {model.version}" for model in self._models),
+            self._device,
+        )
+
+    def _stopped(self, error: BaseException | None) -> int:
+        if error is None:
+            return EXIT_DRAINED
+        if is_device_fault(error):
+            log.error("the device broke (%s): exit %d, to be restarted", type(error).__name__, EXIT_DEVICE_FAULT)
+            return EXIT_DEVICE_FAULT
+        if self._models:
+            log.error("the worker broke, which is a bug", exc_info=error)
+        else:
+            log.error("the models could not be loaded", exc_info=error)
+        return EXIT_FAILED
+
+    # -- messages
+
+    def _receive(self) -> None:
+        for _ in range(RECEIVE_AT_ONCE):
+            try:
+                identity, *frames = self._router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._handle(identity, frames)
+
+    def _handle(self, identity: bytes, frames: list[bytes]) -> None:
+        if not frames or frames[0] != PROTOCOL:
+            self._refuse(identity, f"this worker speaks {PROTOCOL.decode()}: upgrade the older of the two")
+            return
+        try:
+            (payload,) = frames[1:]
+            message = to_worker_decoder.decode(payload)
+        except ValueError as error:  # msgspec's errors are ValueErrors, and name a place, not a value
+            self._refuse(identity, f"not a message of {PROTOCOL.decode()}: {error}")
+            return
+        client = self._clients.get(identity)
+        if client is None or isinstance(message, Hello):
+            client = self._register(identity)
+        client.last_heard_s = self._clock()
+        match message:
+            case Hello():
+                pass
+            case Submit():
+                self._submit(client, message)
+            case Cancel(ids):
+                client.outstanding.difference_update(ids)
+            case Ping(n):
+                self._send(client, Pong(n))
+            case _:
+                assert_never(message)
+
+    def _register(self, identity: bytes) -> Client:
+        if identity in self._clients:
+            self._forget(self._clients[identity])
+        client = self._clients[identity] = Client(identity, self._clock())
+        if self._models:
+            self._send_ready(client)
+        return client
+
+    def _submit(self, client: Client, message: Submit) -> None:
+        if message.epoch != self._epoch:
+            # meant for a predecessor on this endpoint; the client sends them again on our Ready
+            self._counts.ignored += len(message.requests)
+            return
+        if all(model.name != message.model for model in self._models):
+            self._refuse(client.identity, f"model {message.model!r} is not served here: see Ready.models")
+            return
+        now_s = self._last_submit_s = self._clock()
+        accepted: list[Pending] = []
+        excess: list[int] = []
+        for request in message.requests:
+            if request.id in client.outstanding:
+                continue
+            if len(client.outstanding) >= self._max_in_flight:
+                excess.append(request.id)
+                continue
+            client.outstanding.add(request.id)
+            accepted.append(Pending(client, request, now_s + request.budget_ms / 1000))
+        excess += [pending.request.id for pending in self._pipeline.submit(message.model, accepted)]
+        if excess:
+            client.outstanding.update(excess)
+            self._send_replies([(client, Shed(request_id)) for request_id in excess])
+
+    def _send_replies(self, replies: Sequence[tuple[Client, Reply]]) -> None:
+        """One message per client; replies that nobody waits for any more end here."""
+        by_client: dict[bytes, list[Reply]] = {}
+        for client, reply in replies:
+            match reply:
+                case RecommendResult():
+                    pass
+                case Failure():
+                    self._counts.failures += 1
+                case Shed():
+                    self._counts.shed += 1
+                case _:
+                    assert_never(reply)
+            if reply.id in client.outstanding:
+                client.outstanding.remove(reply.id)
+                by_client.setdefault(client.identity, []).append(reply)
+        for identity, wanted in by_client.items():
+            self._send(self._clients[identity], Replies(self._epoch, tuple(wanted)))
+
+    def _send_ready(self, client: Client) -> None:
+        self._send(client, Ready(self._epoch, self._models, self._max_in_flight))
+        if self._drain_until_s is not None:
+            self._send(client, Draining(self._epoch))
+
+    def _send(self, client: Client, message: ToAgent) -> None:
+        if not self._send_to(client.identity, message):
+            self._forget(client)
+
+    def _refuse(self, identity: bytes, reason: str) -> None:
+        self._counts.ignored += 1
+        self._send_to(identity, Refused(reason))
+
+    def _send_to(self, identity: bytes, message: ToAgent) -> bool:
+        """False for a peer that has gone, or that has not read a thousand messages."""
+        try:
+            self._router.send_multipart([identity, PROTOCOL, to_agent_encoder.encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
+                raise
+            return False
+        return True
+
+    def _forget(self, client: Client) -> None:
+        client.outstanding.clear()
+        self._clients.pop(client.identity, None)
+
+    # -- time
+
+    def _keep_house(self) -> None:
+        now_s = self._clock()
+        for client in [c for c in self._clients.values() if now_s - c.last_heard_s > SILENT_AFTER_S]:
+            self._forget(client)
+        if not self._drain_asked:
+            return
+        if not self._models:
+            self._exit_code = EXIT_DRAINED
+        elif self._drain_until_s is None:
+            self._drain_until_s = now_s + DRAIN_S
+            self._last_submit_s = now_s
+            for client in list(self._clients.values()):
+                self._send(client, Draining(self._epoch))
+        elif self._exit_code is None:
+            unanswered = sum(len(client.outstanding) for client in self._clients.values())
+            if now_s > self._drain_until_s:
+                log.warning("%d requests unanswered after %g s: agents send them elsewhere", unanswered, DRAIN_S)
+                self._exit_code = EXIT_DRAINED
+            elif not unanswered and now_s - self._last_submit_s > DRAIN_QUIET_S:
+                self._exit_code = EXIT_DRAINED
+
+    # -- control
+
+    def _answer_control(self) -> None:
+        if self._control is None or not self._control.poll(0):
+            return
+        protocol, *message = self._control.recv_multipart()
+        reply: WorkerStats | Refused
+        try:
+            control_query_decoder.decode(message[0] if protocol == PROTOCOL and message else b"")
+            reply = self._stats()
+        except ValueError as error:
+            self._counts.ignored += 1
+            reply = Refused(f"not a question of {PROTOCOL.decode()}: {error}")
+        self._control.send_multipart([PROTOCOL, control_encoder.encode(reply)])
+
+    def _stats(self) -> WorkerStats:
+        counts, now_s = self._counts, self._clock()
+        return WorkerStats(
+            epoch=self._epoch,
+            models=self._models,
+            device=self._device,
+            uptime_s=now_s - self._started_s,
+            batches=counts.batches,
+            requests=counts.requests,
+            failures=counts.failures,
+            shed=counts.shed,
+            ignored=counts.ignored,
+            clients=len(self._clients),
+            mean_batch_size=counts.requests / counts.batches if counts.batches else 0.0,
+            queued=self._pipeline.queued(),
+            busy_share=min(1.0, counts.busy_s / (now_s - self._ready_s)) if counts.batches else 0.0,
+        )
+
+    def _close(self) -> None:
+        if self._exit_code == EXIT_DRAINED:
+            for client in list(self._clients.values()):
+                self._send(client, Goodbye(self._epoch))
+            self._pipeline.stop(timeout_s=1.0)
+            log.info("worker drained, epoch %s", self._epoch)
+        self._router.close()
+        if self._control is not None:
+            self._control.close()
+        self._context.term()
+        self._wake_in.close()
+        self._wake_out.close()
+
+
+def _bind(sock: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Raises `OSError` that says what to do."""
+    try:
+        sock.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise OSError(
+            error.errno,
+            f"cannot listen on {endpoint} ({error.strerror}): is it in use, does the directory of an ipc path exist, "
+            "is the path below 108 bytes?",
+        ) from error

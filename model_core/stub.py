@@ -1,0 +1,63 @@
+"""A stand-in for a model: deterministic candidates after a set service time.
+
+For tests, and for benchmarks that measure everything but the model; never a default.
+
+Three markers anywhere in a request's packed state make it misbehave: `stub-invalid` (refused by collate),
+`stub-raise` (forward raises for any batch that holds it) and `stub-fault` (the device breaks).
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from model_core.runner import DeviceFault, InvalidInput
+from schemas.inference import MAX_CANDIDATES, Candidate, RecommendRequest, RecommendResult, UserState
+
+ITEMS = 1000
+
+
+class StubRunner:
+    """Answers request i with the items i, i+1, … (modulo 1000), `service_ms` after the batch began."""
+
+    version = "stub-1"
+    popular = tuple(str(item) for item in range(100))
+
+    def __init__(self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64) -> None:
+        self.name = name
+        self.max_batch = max_batch
+        self._service_s = service_ms / 1000
+        self._columns = [stub_result(item) for item in range(ITEMS)]
+
+    def collate(self, requests: Sequence[RecommendRequest]) -> list[bytes]:
+        states = [bytes(request.state) for request in requests]
+        if any(b"stub-invalid" in state for state in states):
+            raise InvalidInput("the state holds the marker stub-invalid")
+        return states
+
+    def forward(self, batch: list[bytes]) -> int:
+        if self._service_s:
+            time.sleep(self._service_s)
+        if any(b"stub-fault" in state for state in batch):
+            raise DeviceFault("a state holds the marker stub-fault")
+        if any(b"stub-raise" in state for state in batch):
+            raise RuntimeError("a state holds the marker stub-raise")
+        return len(batch)
+
+    def split(self, requests: Sequence[RecommendRequest], output: int) -> list[RecommendResult]:
+        results = [self._columns[request.id % ITEMS] for request in requests[:output]]
+        return [
+            RecommendResult(request.id, r.item_ids, r.scores, r.kinds, r.evidence, r.evidence_of)
+            for request, r in zip(requests, results, strict=True)
+        ]
+
+    def example_batches(self) -> Iterable[Sequence[RecommendRequest]]:
+        state = msgspec.Raw(msgspec.msgpack.encode(UserState((), (), b"", ())))
+        return [[RecommendRequest(0, 0, 0, state)] * size for size in (1, self.max_batch)]
+
+
+def stub_result(request_id: int) -> RecommendResult:
+    """What a `StubRunner` answers to this id."""
+    items = [str((request_id + rank) % ITEMS) for rank in range(MAX_CANDIDATES)]
+    candidates = [Candidate(item, 1 / (rank + 1), "repeat", (item,)) for rank, item in enumerate(items)]
+    return RecommendResult.of(request_id, candidates)
