@@ -1,0 +1,272 @@
+"""The ledger: what was sent, what was answered, and the contract's counts of what went wrong. Pure: no clock, no Kafka.
+
+It is told of every input record that was sent and of every record on the results and dead-letter topics, in any
+interleaving (a result may be read before the sender has heard of its own acknowledgement). Each costs O(1), for a
+result O(offsets covered); memory is one byte per input offset, one hash per result and one small row per user.
+What the counts mean: docs/contract.md.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+TopicPartition = tuple[str, int]
+_SENT, _ANSWERED, _DEAD = 1, 2, 4
+NO_EVENT = -(2**62)
+
+
+class Latency(Struct, frozen=True):
+    """Percentiles in ms. NaN-free: all zero when nothing was answered yet."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """The counts of the contract, plus what is still under way."""
+
+    events_in: int
+    events_acked: int
+    results_out: int  # distinct result ids
+    lost: int
+    lost_offsets: int
+    stale_users: int
+    duplicated: int
+    repeated: int
+    older_over_newer: int
+    dead_letters: int
+    fallback_share: float
+    latency_ms: Latency
+    throughput_eps: float
+
+
+class StoredResult(Struct, frozen=True, gc=False):
+    """What Redis holds for a user at the end."""
+
+    history_version: int
+    event_time_ms: int
+
+
+class _User(Struct, gc=False):
+    newest_event_ms: int = NO_EVENT
+    newest_version: int = -1
+
+
+class _Partition:
+    """Flags per offset from `begin` on, and when those that still wait for their answer were sent."""
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+        self.flags = bytearray()
+        self.sent_ms: dict[int, int] = {}
+        self.answered_ms: dict[int, int] = {}  # answered before the sender knew the offset
+
+    def index(self, offset: int) -> int:
+        at = offset - self.begin
+        if at >= len(self.flags):
+            self.flags.extend(bytes(at + 1 - len(self.flags)))
+        return at
+
+
+class Ledger:
+    """`begin`: the end offset of every input partition before the first send; older offsets belong to others."""
+
+    def __init__(self, begin: Mapping[TopicPartition, int]) -> None:
+        self._begin = dict(begin)
+        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._users: dict[str, _User] = {}
+        self._bodies: dict[int, int] = {}  # hash of the result id -> hash of the record's bytes
+        self._latency: Counter[int] = Counter()
+        self._committed: dict[TopicPartition, int] = {}
+        self._sent = self._waiting = self._dead = 0
+        self._fallbacks = self._repeated = self._duplicated = self._fell = 0
+        self._older_in_store = self._stale_users = 0
+        self._first_sent_ms = self._last_answer_ms = 0
+        self._answered = 0
+
+    @property
+    def sent(self) -> int:
+        """Input records sent."""
+        return self._sent
+
+    @property
+    def waiting(self) -> int:
+        """Input records sent that nothing has answered yet."""
+        return self._waiting
+
+    @property
+    def results(self) -> int:
+        return len(self._bodies)
+
+    @property
+    def dead_letters(self) -> int:
+        return self._dead
+
+    @property
+    def answered(self) -> int:
+        return self._answered
+
+    @property
+    def fallback_share(self) -> float:
+        return self._fallbacks / max(1, len(self._bodies))
+
+    @property
+    def acked(self) -> int:
+        """Input records that the consumer group has committed."""
+        return sum(
+            max(0, min(self._committed.get(place, 0) - part.begin, len(part.flags)))
+            for place, part in self._partitions.items()
+        )
+
+    def is_answered(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether a result covers this input record, or it is a dead letter."""
+        part = self._partitions.get((topic, partition))
+        at = -1 if part is None else offset - part.begin
+        return part is not None and 0 <= at < len(part.flags) and bool(part.flags[at] & (_ANSWERED | _DEAD))
+
+    @property
+    def latency_counts(self) -> Mapping[int, int]:
+        """How many events were answered after so many ms: `record_sent` to the result record's timestamp."""
+        return self._latency
+
+    @property
+    def users(self) -> Iterable[str]:
+        """Everybody whose stored result must be as new as their newest event."""
+        return self._users.keys()
+
+    def record_sent(
+        self, topic: str, partition: int, offset: int, *, sent_ms: int, user: str, event_ms: int,
+        visitor: str | None = None, result_free: bool = False,
+    ) -> None:
+        """One input record was acknowledged by the broker.
+
+        `sent_ms` is the wall clock when it was handed to the producer. `visitor`: the user whose history the event
+        links to `user`; that visitor has no result of its own any more. `result_free`: its kind calls for no result.
+        """
+        part = self._partition(topic, partition)
+        at = part.index(offset)
+        self._sent += 1
+        self._first_sent_ms = min(self._first_sent_ms or sent_ms, sent_ms)
+        already = part.flags[at]
+        part.flags[at] = already | _SENT | (_ANSWERED if result_free else 0)
+        answered_ms = part.answered_ms.pop(offset, None)
+        if result_free:
+            return
+        if answered_ms is not None:
+            self._took(answered_ms - sent_ms)
+        elif not already & (_ANSWERED | _DEAD):
+            part.sent_ms[offset] = sent_ms
+            self._waiting += 1
+        row = self._user(user)
+        row.newest_event_ms = max(row.newest_event_ms, event_ms)
+        if visitor is not None and visitor != user and visitor in self._users:
+            linked = self._users[visitor]
+            row.newest_event_ms = max(row.newest_event_ms, linked.newest_event_ms)
+            linked.newest_event_ms = NO_EVENT
+
+    def record_result(
+        self, result_id: str, body: bytes, *, user: str, history_version: int,
+        covers: Iterable[tuple[str, int, int, int]], fallback: bool, at_ms: int,
+    ) -> None:
+        """One record of the results topic, in the order of its partition. `covers`: topic, partition, first, last.
+
+        `at_ms` is the record's timestamp: it is made right after Redis accepted the result.
+        """
+        key, digest = hash(result_id), hash(body)
+        known = self._bodies.get(key)
+        if known is None:
+            self._bodies[key] = digest
+            self._fallbacks += fallback
+        elif known == digest:
+            self._repeated += 1
+        else:
+            self._duplicated += 1
+        row = self._user(user)
+        self._fell += history_version < row.newest_version
+        row.newest_version = max(row.newest_version, history_version)
+        self._last_answer_ms = max(self._last_answer_ms, at_ms)
+        for topic, partition, first, last in covers:
+            self._cover(self._partition(topic, partition), first, last, at_ms)
+
+    def record_dead_letter(self, topic: str, partition: int, offset: int) -> None:
+        """One record of a dead-letter topic; the place is that of its source record."""
+        part = self._partition(topic, partition)
+        if offset < part.begin:
+            return
+        at = part.index(offset)
+        if part.flags[at] & _DEAD:
+            return  # the same record, dead-lettered again after a redelivery
+        self._dead += 1
+        part.flags[at] |= _DEAD
+        if part.sent_ms.pop(offset, None) is not None:
+            self._waiting -= 1
+
+    def record_committed(self, committed: Mapping[TopicPartition, int]) -> None:
+        """The consumer group's committed offsets, now."""
+        self._committed.update(committed)
+
+    def record_stored(self, user: str, stored: StoredResult | None) -> None:
+        """What Redis holds for one of `users`; call it once per user, after everything was drained."""
+        row = self._users[user]
+        if row.newest_event_ms != NO_EVENT:
+            self._stale_users += stored is None or stored.event_time_ms < row.newest_event_ms
+        self._older_in_store += stored is not None and stored.history_version < row.newest_version
+
+    def counts(self) -> Counts:
+        """Everything so far. Before a drain, `lost_offsets` includes what is merely under way."""
+        seconds = (self._last_answer_ms - self._first_sent_ms) / 1000
+        return Counts(
+            events_in=self._sent, events_acked=self.acked, results_out=len(self._bodies),
+            lost=self._waiting + self._stale_users, lost_offsets=self._waiting, stale_users=self._stale_users,
+            duplicated=self._duplicated, repeated=self._repeated, older_over_newer=self._fell + self._older_in_store,
+            dead_letters=self._dead, fallback_share=self.fallback_share, latency_ms=percentiles(self._latency),
+            throughput_eps=self._answered / seconds if seconds > 0 else 0.0,
+        )
+
+    def _user(self, user: str) -> _User:
+        row = self._users.get(user)
+        if row is None:
+            row = self._users[user] = _User()
+        return row
+
+    def _partition(self, topic: str, partition: int) -> _Partition:
+        part = self._partitions.get((topic, partition))
+        if part is None:
+            begin = self._begin.get((topic, partition), 0)
+            part = self._partitions[topic, partition] = _Partition(begin)
+        return part
+
+    def _cover(self, part: _Partition, first: int, last: int, at_ms: int) -> None:
+        for offset in range(max(first, part.begin), last + 1):
+            at = part.index(offset)
+            flags = part.flags[at]
+            if flags & _ANSWERED:
+                continue
+            part.flags[at] = flags | _ANSWERED
+            if not flags & (_SENT | _DEAD):
+                part.answered_ms[offset] = at_ms
+            elif (sent_ms := part.sent_ms.pop(offset, None)) is not None:
+                self._waiting -= 1
+                self._took(at_ms - sent_ms)
+
+    def _took(self, ms: int) -> None:
+        self._answered += 1
+        self._latency[max(0, ms)] += 1
+
+
+def percentiles(counts: Mapping[int, int]) -> Latency:
+    """Nearest-rank percentiles of ms -> how many."""
+    total = sum(counts.values())
+    ranked = sorted(counts.items())
+
+    def at(share: float) -> float:
+        rank, seen = share * total, 0
+        for ms, count in ranked:
+            seen += count
+            if seen >= rank:
+                return float(ms)
+        return 0.0
+
+    return Latency(at(0.5), at(0.9), at(0.99))
