@@ -163,8 +163,9 @@ async def test_batches_grow_while_the_worker_is_busy(processes: Processes) -> No
             await asyncio.sleep(0)
         await agent.answered(40)
         stats = await asyncio.to_thread(query_stats, processes.endpoint("w-control"), BOUND_S)
-    assert max(agent.sizes) > 20
-    assert stats.batches <= 6
+    # how many arrive during one batch is the machine's affair; one by one they would take 40 batches
+    assert max(agent.sizes) >= 5
+    assert stats.batches <= 12
     assert (stats.requests, stats.failures, stats.shed, stats.queued, stats.clients) == (40, 0, 0, 0, 1)
     assert stats.mean_batch_size == stats.requests / stats.batches
     assert 0 < stats.busy_share <= 1
