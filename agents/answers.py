@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from functools import partial
-from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import MessageSizeTooLargeError
 
 from agents.ack_window import Partition
 from agents.coalescer import Work
@@ -20,11 +19,11 @@ from agents.dead_letters import DeadLetters
 from agents.decoding import Poison
 from agents.fallback import Debt, Fallback
 from agents.publisher import Publisher
-from agents.results import HEADERS, envelope, recommendations_json
-from agents.rules import choose, excluded
+from agents.results import HEADERS, Result, make_result, record_of
+from agents.rules import choose, excluded, recent_decoder
 from agents.state.store import StoredResult, UserChanges, UserStore
-from schemas.inference import Candidate, Failure, RecommendResult, Shed, user_state_decoder
-from schemas.results import Reason, RecommendedItem
+from schemas.inference import Failure, RecommendResult, Shed
+from schemas.results import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +68,8 @@ class Answers:
         self._wall_ms = wall_ms
         self._ready: list[tuple[Work, Outcome]] = []  # bounded by what the agent holds (recommend.MAX_HELD)
         self._wake = asyncio.Event()
-        self._resending: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None  # of a resend, for `run` to raise
         self.model = FALLBACK
         self.unavailable: frozenset[str] = frozenset()
-        self.sent = self.fallbacks = self.resent = self.refused = 0
 
     def add(self, work: Work, outcome: Outcome) -> None:
         """Hand over one finished request; never blocks."""
@@ -81,22 +77,13 @@ class Answers:
         self._wake.set()
 
     async def run(self) -> None:
-        """Finish what is ready, for ever.
-
-        Raises what no retry can mend, a record that Kafka refuses for its size among it.
-        """
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                if self._failure is not None:
-                    raise self._failure
-                ready, self._ready = self._ready, []
-                if ready:
-                    await self._finish(ready)
-        finally:
-            for task in self._resending:
-                task.cancel()
+        """Finish what is ready, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready, self._ready = self._ready, []
+            if ready:
+                await self._finish(ready)
 
     async def _finish(self, ready: Sequence[tuple[Work, Outcome]]) -> None:
         without_model = [work for work, outcome in ready if not isinstance(outcome, RecommendResult)]
@@ -105,10 +92,10 @@ class Answers:
             await self._store.results_of([work.user for work in without_model]),
             strict=True,
         ))
-        results: list[tuple[Work, bytes]] = []
+        results: list[tuple[Work, Result]] = []
         for work, outcome in ready:
             if isinstance(outcome, RecommendResult):
-                results.append((work, self._by_model(work, outcome.candidates)))
+                results.append((work, self._by_model(work, outcome)))
                 continue
             data = stored[work.user]
             if outcome is NoReply.ANSWERED:
@@ -116,8 +103,7 @@ class Answers:
                     work.answered = False
                     self._restart(work)
                 else:
-                    self.resent += 1
-                    await self._send(work, data)
+                    await self._send(work, record_of(data))
                 continue
             if isinstance(outcome, Failure):
                 error = ModelFailedError(outcome.error)
@@ -131,67 +117,41 @@ class Answers:
                 self._on_done(work)
         await self._store_and_send(results)
 
-    def _by_model(self, work: Work, candidates: Iterable[Candidate]) -> bytes:
-        out = excluded(user_state_decoder.decode(work.state), work.event_time_ms, work.looked_at)
-        items = [RecommendedItem(c.item_id, c.score, Reason(c.kind, c.evidence))
-                 for c in choose(candidates, out, self.unavailable)]
+    def _by_model(self, work: Work, result: RecommendResult) -> Result:
         self._fallback.paid(work.user)
-        return recommendations_json(work, items, origin="model", model=self.model, now_ms=self._wall_ms())
+        return self._result(work, zip(result.item_ids, result.items, strict=True), "model", self.model)
 
-    def _by_fallback(self, work: Work, stored: bytes | None) -> bytes:
-        out = excluded(user_state_decoder.decode(work.state), work.event_time_ms, work.looked_at)
-        items = choose(self._fallback.items(stored), out, self.unavailable)
-        self.fallbacks += 1
-        return recommendations_json(work, items, origin="fallback", model=FALLBACK, now_ms=self._wall_ms())
+    def _by_fallback(self, work: Work, stored: bytes | None) -> Result:
+        return self._result(work, self._fallback.items(stored), "fallback", FALLBACK)
 
-    async def _store_and_send(self, results: Sequence[tuple[Work, bytes]]) -> None:
+    def _result(
+        self, work: Work, candidates: Iterable[tuple[str, bytes]], origin: Origin, model: tuple[str, str]
+    ) -> Result:
+        out = excluded(recent_decoder.decode(work.state), work.event_time_ms, work.looked_at)
+        items = choose(candidates, out, self.unavailable)
+        return make_result(work, items, origin=origin, model=model, now_ms=self._wall_ms())
+
+    async def _store_and_send(self, results: Sequence[tuple[Work, Result]]) -> None:
         accepted = await self._store.store_results([
-            StoredResult(work.user, work.version, data, work.session) for work, data in results
+            StoredResult(work.user, work.version, result.data, work.session) for work, result in results
         ]) if results else []
-        for (work, data), stored in zip(results, accepted, strict=True):
+        for (work, result), stored in zip(results, accepted, strict=True):
             if stored:
-                await self._send(work, data)
+                await self._send(work, result.record)
             else:  # another process stored a newer result; ours must cover our records all the same
-                self.refused += 1
                 (now,) = await self._store.apply([UserChanges(work.user, session=work.session)])
                 work.version, work.event_time_ms, work.state = now.version, now.event_time_ms, now.state
                 self._restart(work)
 
-    async def _send(self, work: Work, data: bytes) -> None:
-        record = envelope(data)
-        key = work.user.encode()
-        try:
-            sending = await self._publisher.send(self._topic, key, record, HEADERS)
-        except KafkaError:
-            self._resend(work, key, record)
-        else:
-            sending.add_done_callback(partial(self._sent, work, key, record))
+    async def _send(self, work: Work, record: bytes) -> None:
+        await self._publisher.send(self._topic, work.user.encode(), record, HEADERS, partial(self._delivered, work))
 
-    def _sent(self, work: Work, key: bytes, record: bytes, sending: "asyncio.Future[Any]") -> None:
-        if sending.cancelled():
-            return  # the producer is closing; nothing of this is acknowledged
-        if sending.exception() is not None:
-            self._resend(work, key, record)
-        else:
-            self._acknowledge(work)
-
-    def _resend(self, work: Work, key: bytes, record: bytes) -> None:
-        async def again() -> None:
-            await self._publisher.deliver(self._topic, key, record, HEADERS)
-            self._acknowledge(work)
-
-        task = asyncio.create_task(again())  # bounded by what the agent holds
-        self._resending.add(task)
-        task.add_done_callback(self._resent)
-
-    def _resent(self, task: "asyncio.Task[None]") -> None:
-        self._resending.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
-            self._wake.set()
+    def _delivered(self, work: Work, refused: MessageSizeTooLargeError | None) -> None:
+        if refused is not None:
+            raise refused  # stops the process: a result has a bounded size, so the topic's limit is set wrong
+        self._acknowledge(work)
 
     def _acknowledge(self, work: Work) -> None:
-        self.sent += 1
         for record, window in work.held:
             window.done(Partition(record.topic, record.partition), record.offset)
         self._on_done(work)

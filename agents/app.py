@@ -14,7 +14,7 @@ from agents import facts, recommend
 from agents.answers import Answers
 from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
-from agents.publisher import Publisher, partition_of
+from agents.publisher import Publisher
 from agents.state.connection import connect
 from agents.state.facts_store import FactsStore
 from agents.state.store import UserStore
@@ -61,8 +61,6 @@ def create_app(settings: Settings, capability: str) -> App:
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 6,
         broker_commit_interval=1.0,
-        producer_linger=0.002,
-        producer_partitioner=partition_of,
         producer_max_batch_size=262_144,
         producer_max_request_size=1_048_576,
         producer_request_timeout=40.0,
@@ -122,7 +120,7 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
 
     try:
         await worker.start()
-        async with _background(answers.run, capability.watch_deadlines, capability.repay, upkeep):
+        async with _background(publisher.run, answers.run, capability.watch_deadlines, capability.repay, upkeep):
             yield capability.handle
     finally:
         await worker.stop()
@@ -132,9 +130,11 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
 @contextlib.asynccontextmanager
 async def _facts(app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis = connect(settings.redis_url)
-    dead_letters = DeadLetters(Publisher(await _producer(app)), settings.prefix, facts.TOPICS)
+    publisher = Publisher(await _producer(app))
+    dead_letters = DeadLetters(publisher, settings.prefix, facts.TOPICS)
     try:
-        yield facts.Facts(FactsStore(redis), dead_letters, settings.prefix).handle
+        async with _background(publisher.run):
+            yield facts.Facts(FactsStore(redis), dead_letters, settings.prefix).handle
     finally:
         await redis.aclose()
 

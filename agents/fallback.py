@@ -1,10 +1,14 @@
 """What to answer when the model cannot: the last result, else what is popular. And whom the model still owes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from agents.results import decode_recommendations
 from schemas.results import Reason, RecommendedItem, Trigger
+
+_encode = msgspec.json.Encoder().encode
 
 MAX_OWED = 50_000  # users; beyond it the oldest keep their fallback until their next event
 
@@ -22,15 +26,22 @@ class Fallback:
     """Knows the popular items and the users to be answered by the model when there is room."""
 
     def __init__(self) -> None:
-        self.popular: Sequence[str] = ()
+        self._popular: dict[str, bytes] = {}
         self._owed: dict[str, Debt] = {}
 
-    def items(self, stored: bytes | None) -> list[RecommendedItem]:
-        """Candidates without a model: the stored result first, then what is popular."""
-        items = {item.item_id: item for item in decode_recommendations(stored).items} if stored else {}
-        for item_id in self.popular:
-            items.setdefault(item_id, RecommendedItem(item_id, 0.0, Reason("popular")))
-        return list(items.values())
+    @property
+    def popular(self) -> Sequence[str]:
+        """Item ids, best first."""
+        return tuple(self._popular)
+
+    @popular.setter
+    def popular(self, item_ids: Sequence[str]) -> None:
+        self._popular = {item_id: _encode(RecommendedItem(item_id, 0.0, Reason("popular"))) for item_id in item_ids}
+
+    def items(self, stored: bytes | None) -> Iterable[tuple[str, bytes]]:
+        """Candidates without a model, as those of a `RecommendResult`: the stored result's, then what is popular."""
+        last = {item.item_id: _encode(item) for item in decode_recommendations(stored).items} if stored else {}
+        return (last | {item_id: item for item_id, item in self._popular.items() if item_id not in last}).items()
 
     def owe(self, user: str, debt: Debt) -> None:
         self._owed.pop(user, None)

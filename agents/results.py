@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
 from secrets import token_hex
-from typing import Literal
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
 from agents.coalescer import Work, covers
-from schemas.results import ModelVersion, OffsetRange, RecommendationsData, RecommendedItem
+from schemas.results import ModelVersion, OffsetRange, Origin, RecommendationsData
 
 SOURCE = "footfall/recommend"
 TYPE = "retail.recommendations.v1"
@@ -37,28 +37,52 @@ def _new_id() -> str:
     return f"{_process}{next(_serial):012x}"
 
 
-def recommendations_json(
+class Result(NamedTuple):
+    """`data` as JSON is the value that Redis holds; `record` is what the topic carries."""
+
+    data: bytes
+    record: bytes
+
+
+def make_result(
     work: Work,
-    items: Sequence[RecommendedItem],
+    items: Sequence[bytes],
     *,
-    origin: Literal["model", "fallback"],
+    origin: Origin,
     model: tuple[str, str],
     now_ms: int,
     new_id: Callable[[], str] = _new_id,
-) -> bytes:
-    """The `data` of a result as JSON: the value that Redis holds."""
-    return _encode(RecommendationsData(
-        recommendation_id=new_id(),
+) -> Result:
+    """Answer `work` with these items, each a `RecommendedItem` as JSON."""
+    result_id, generated_at = new_id(), timestamp(now_ms)
+    opening = _encode(RecommendationsData(
+        recommendation_id=result_id,
         user_id=work.user,
         history_version=work.version,
         event_time=timestamp(work.event_time_ms),
-        generated_at=timestamp(now_ms),
+        generated_at=generated_at,
         trigger=work.trigger,
         covers=tuple([OffsetRange(*run) for run in covers(work.held)]),
         model=ModelVersion(*model),
         origin=origin,
-        items=tuple(items),
-    ))
+        items=(),
+    )).removesuffix(b"]}")
+    data = b"".join((opening, b",".join(items), b"]}"))
+    return Result(data, _record(result_id, work.user, generated_at, data))
+
+
+def record_of(data: bytes) -> bytes:
+    """The record of a stored result, the same byte for byte as when it was made."""
+    head = _decode_head(data)
+    return _record(head.recommendation_id, head.user_id, head.generated_at, data)
+
+
+def _record(result_id: str, user: str, time: str, data: bytes) -> bytes:
+    envelope = orjson.dumps({
+        "specversion": "1.0", "id": result_id, "source": SOURCE, "type": TYPE,
+        "time": time, "datacontenttype": "application/json", "subject": user,
+    })
+    return b"".join((envelope[:-1], b',"data":', data, b"}"))
 
 
 class _Head(msgspec.Struct):
@@ -69,13 +93,3 @@ class _Head(msgspec.Struct):
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 decode_recommendations = msgspec.json.Decoder(RecommendationsData).decode
-
-
-def envelope(data: bytes) -> bytes:
-    """The record of a result, made from its stored `data` alone: sent again, it is the same byte for byte."""
-    head = _decode_head(data)
-    opening = orjson.dumps({
-        "specversion": "1.0", "id": head.recommendation_id, "source": SOURCE, "type": TYPE,
-        "time": head.generated_at, "datacontenttype": "application/json", "subject": head.user_id,
-    })
-    return b"".join((opening[:-1], b',"data":', data, b"}"))

@@ -1,24 +1,33 @@
 """Hop 7a: the retailer's rules over the model's candidates. Pure: scores are the model's, rules are ours."""
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import TypeVar
 
-from schemas.inference import UserState
+import msgspec
+from msgspec import Raw, Struct
 
 ITEMS = 20  # readers show the first that are still available
 JUST_BOUGHT_MS = 12 * 3600 * 1000
 IN_CART_MS = 24 * 3600 * 1000  # an abandoned cart is a reason to show an item again
 
 
-class HasItem(Protocol):
-    @property
-    def item_id(self) -> str: ...
+Candidate = TypeVar("Candidate")
 
 
-Candidate = TypeVar("Candidate", bound=HasItem)
+class Recent(Struct, frozen=True, array_like=True, gc=False):
+    """The part of a `schemas.inference.UserState` that the rules read; the rest stays packed."""
+
+    history: tuple[str, ...]
+    counter_items: Raw
+    counter_values: Raw
+    cart: tuple[str, ...]
 
 
-def excluded(state: UserState, event_time_ms: int, looked_at: Iterable[str]) -> set[str]:
+recent_decoder = msgspec.msgpack.Decoder(Recent)
+
+
+def excluded(state: Recent, event_time_ms: int, looked_at: Iterable[str]) -> set[str]:
     """Items not to recommend to this user now: just bought, in the cart, or being looked at."""
     out = set(looked_at)
     history = state.history
@@ -34,13 +43,10 @@ def excluded(state: UserState, event_time_ms: int, looked_at: Iterable[str]) -> 
 
 
 def choose(
-    candidates: Iterable[Candidate], excluded_items: Collection[str], unavailable: Collection[str]
-) -> Sequence[Candidate]:
-    """The first `ITEMS` candidates that may be shown."""
-    chosen = []
-    for candidate in candidates:
-        if candidate.item_id not in excluded_items and candidate.item_id not in unavailable:
-            chosen.append(candidate)
-            if len(chosen) == ITEMS:
-                break
-    return chosen
+    candidates: Iterable[tuple[str, Candidate]], excluded_items: Collection[str], unavailable: Collection[str]
+) -> list[Candidate]:
+    """The first `ITEMS` candidates, given with their item ids, that may be shown."""
+    shown = (
+        candidate for item_id, candidate in candidates if item_id not in excluded_items and item_id not in unavailable
+    )
+    return list(islice(shown, ITEMS))

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from model_core.runner import DeviceFault, InvalidInput
-from schemas.inference import MAX_CANDIDATES, Candidate, RecommendRequest, RecommendResult, UserState
+from schemas.inference import MAX_CANDIDATES, RecommendRequest, RecommendResult, UserState
+from schemas.results import Reason, RecommendedItem
 
 ITEMS = 1000
 
@@ -27,7 +28,7 @@ class StubRunner:
         self.name = name
         self.max_batch = max_batch
         self._service_s = service_ms / 1000
-        self._columns = [stub_result(item) for item in range(ITEMS)]
+        self._results = [stub_result(item) for item in range(ITEMS)]
 
     def collate(self, requests: Sequence[RecommendRequest]) -> list[bytes]:
         states = [bytes(request.state) for request in requests]
@@ -45,10 +46,10 @@ class StubRunner:
         return len(batch)
 
     def split(self, requests: Sequence[RecommendRequest], output: int) -> list[RecommendResult]:
-        results = [self._columns[request.id % ITEMS] for request in requests[:output]]
+        results = [self._results[request.id % ITEMS] for request in requests[:output]]
         return [
-            RecommendResult(request.id, r.item_ids, r.scores, r.kinds, r.evidence, r.evidence_of)
-            for request, r in zip(requests, results, strict=True)
+            RecommendResult(request.id, result.item_ids, result.items)
+            for request, result in zip(requests, results, strict=True)
         ]
 
     def example_batches(self) -> Iterable[Sequence[RecommendRequest]]:
@@ -59,5 +60,5 @@ class StubRunner:
 def stub_result(request_id: int) -> RecommendResult:
     """What a `StubRunner` answers to this id."""
     items = [str((request_id + rank) % ITEMS) for rank in range(MAX_CANDIDATES)]
-    candidates = [Candidate(item, 1 / (rank + 1), "repeat", (item,)) for rank, item in enumerate(items)]
+    candidates = [RecommendedItem(item, 1 / (rank + 1), Reason("repeat", (item,))) for rank, item in enumerate(items)]
     return RecommendResult.of(request_id, candidates)

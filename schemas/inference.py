@@ -4,20 +4,19 @@ A peer that speaks another protocol is answered with `Refused`; nothing else of 
 (DEALER), the worker listens (ROUTER). Deadlines travel as the budget that is left, since hosts share no clock.
 """
 
-import struct
-from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.results import RecommendedItem
+
 PROTOCOL = b"footfall/1"
 MAX_CANDIDATES = 64
-MAX_EVIDENCE = 3
-NO_EVIDENCE = b"\xff" * MAX_EVIDENCE
 
-ReasonKind: TypeAlias = Literal["repeat", "related", "popular"]
-REASON_KINDS: tuple[ReasonKind, ...] = ("repeat", "related", "popular")
+_encode_item = msgspec.json.Encoder().encode
+_decode_item = msgspec.json.Decoder(RecommendedItem).decode
 
 
 class UserState(Struct, frozen=True, array_like=True, gc=False):
@@ -44,64 +43,32 @@ class RecommendRequest(Struct, frozen=True, array_like=True, gc=False):
     state: Raw
 
 
-class Candidate(Struct, frozen=True, gc=False):
-    """One scored item. `kind` and `evidence` (at most 3 items of the user's own) as in `schemas.results.Reason`."""
-
-    item_id: str
-    score: float
-    kind: ReasonKind
-    evidence: tuple[str, ...] = ()
-
-
 class RecommendResult(Struct, frozen=True, array_like=True, gc=False, tag="result"):
-    """At most 64 candidates, best first, by column: a list of N structs costs the reader five times as much CPU.
+    """At most 64 candidates, best first.
 
-    `scores`: N little-endian float64. `kinds`: N indices into `REASON_KINDS`. `evidence_of`: N x 3 indices into
-    `item_ids` followed by `evidence`, 255 where a candidate has fewer. Write with `of`, read `candidates`.
+    `items`: each a `schemas.results.RecommendedItem` as JSON, the way readers get it. The agent chooses by
+    `item_ids` and joins; a list of N structs would cost it seven times as much CPU.
     """
 
     id: int
     item_ids: tuple[str, ...]
-    scores: bytes
-    kinds: bytes
-    evidence: tuple[str, ...]
-    evidence_of: bytes
+    items: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, request_id: int, candidates: Sequence[Candidate]) -> "RecommendResult":
+    def of(cls, request_id: int, candidates: Sequence[RecommendedItem]) -> "RecommendResult":
         """Pack candidates.
 
-        Raises `ValueError` for more than 64 of them, an item twice, or more than 3 evidence items on one.
+        Raises `ValueError` for more than 64 of them, or an item twice.
         """
-        positions = {c.item_id: i for i, c in enumerate(candidates)}
-        if not len(positions) == len(candidates) <= MAX_CANDIDATES:
+        item_ids = tuple([candidate.item_id for candidate in candidates])
+        if not len(set(item_ids)) == len(item_ids) <= MAX_CANDIDATES:
             raise ValueError(f"{len(candidates)} candidates: give at most {MAX_CANDIDATES} distinct items")
-        evidence_of = bytearray()
-        for candidate in candidates:
-            if len(candidate.evidence) > MAX_EVIDENCE:
-                raise ValueError(f"{len(candidate.evidence)} evidence items on one candidate: keep {MAX_EVIDENCE}")
-            evidence_of += bytes([positions.setdefault(item, len(positions)) for item in candidate.evidence])
-            evidence_of += NO_EVIDENCE[len(candidate.evidence) :]
-        if len(positions) > NO_EVIDENCE[0]:
-            raise ValueError(f"{len(positions)} distinct items in one result: name fewer as evidence")
-        return cls(
-            request_id,
-            tuple([c.item_id for c in candidates]),
-            struct.pack(f"<{len(candidates)}d", *[c.score for c in candidates]),
-            bytes([REASON_KINDS.index(c.kind) for c in candidates]),
-            tuple(positions)[len(candidates) :],
-            bytes(evidence_of),
-        )
+        return cls(request_id, item_ids, tuple([_encode_item(candidate) for candidate in candidates]))
 
     @property
-    def candidates(self) -> Iterator[Candidate]:
-        """Best first, each made when it is asked for: take what you need and stop."""
-        scores = struct.unpack(f"<{len(self.item_ids)}d", self.scores)
-        items = self.item_ids + self.evidence
-        triples = zip(*[iter(self.evidence_of)] * MAX_EVIDENCE, strict=True)
-        for item_id, score, kind, triple in zip(self.item_ids, scores, self.kinds, triples, strict=True):
-            shown = tuple([items[i] for i in triple if i < len(items)])
-            yield Candidate(item_id, score, REASON_KINDS[kind], shown)
+    def candidates(self) -> list[RecommendedItem]:
+        """`items`, decoded."""
+        return [_decode_item(item) for item in self.items]
 
 
 class Failure(Struct, frozen=True, array_like=True, gc=False, tag="failure"):

@@ -1,8 +1,11 @@
 """Results out: what the topics and the Redis cache carry for readers (docs/contract.md)."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+Origin: TypeAlias = Literal["model", "fallback"]
+ReasonKind: TypeAlias = Literal["repeat", "related", "popular"]
 
 
 class Trigger(Struct, frozen=True, gc=False):
@@ -32,7 +35,7 @@ class Reason(Struct, frozen=True, gc=False):
     `repeat`: the user keeps buying it. `related`: it belongs with the evidence. `popular`: many buy it.
     """
 
-    kind: Literal["repeat", "related", "popular"]
+    kind: ReasonKind
     evidence: tuple[str, ...] = ()
 
 
@@ -43,7 +46,10 @@ class RecommendedItem(Struct, frozen=True, gc=False):
 
 
 class RecommendationsData(Struct, frozen=True, kw_only=True):
-    """The `data` of `retail.recommendations.v1`, and the value of `user:{…}:recommendations`."""
+    """The `data` of `retail.recommendations.v1`, and the value of `user:{…}:recommendations`.
+
+    `items` comes last, as agents/results.py needs it.
+    """
 
     recommendation_id: str
     user_id: str
@@ -53,7 +59,7 @@ class RecommendationsData(Struct, frozen=True, kw_only=True):
     trigger: Trigger
     covers: tuple[OffsetRange, ...]
     model: ModelVersion
-    origin: Literal["model", "fallback"]
+    origin: Origin
     items: tuple[RecommendedItem, ...]
 
 

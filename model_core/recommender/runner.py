@@ -20,21 +20,16 @@ from model_core.recommender.checkpoint import Checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_TOKENS, gap_bucket
 from model_core.recommender.purchase_log import Float32s, Int64s
 from model_core.runner import InvalidInput
-from schemas.inference import (
-    MAX_EVIDENCE,
-    REASON_KINDS,
-    RecommendRequest,
-    RecommendResult,
-    UserState,
-    user_state_decoder,
-)
+from schemas.inference import RecommendRequest, RecommendResult, UserState, user_state_decoder
+from schemas.results import Reason, ReasonKind, RecommendedItem
 
 TOP = 64
 MAX_BATCH = {"cpu": 64, "cuda": 256}  # on a CPU a larger batch leaves the cache: 1.8 -> 2.8 ms per user
 LENGTHS = (1, 16, 32, 64, 96, MAX_TOKENS)  # histories are padded to the next of these: few shapes to warm
 HASH_SUFFIX = 17  # ":" and 16 hex digits at the end of a history member
 NEAR = 0.1  # the least cosine similarity of an item and its evidence: unrelated ones have about 0
-REPEAT, RELATED, POPULAR = (REASON_KINDS.index(kind) for kind in ("repeat", "related", "popular"))
+KINDS: tuple[ReasonKind, ...] = ("repeat", "related", "popular")
+REPEAT, RELATED, POPULAR = range(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +52,7 @@ class RecommendOutput:
 
     item: Tensor
     score: Tensor
-    kind: Tensor  # (B, 64) index into REASON_KINDS
+    kind: Tensor  # (B, 64) index into KINDS
     evidence: Tensor  # (B, 64, 2) for `related`: items of the user's own, the nearer first; -1 where there is none
 
 
@@ -195,28 +190,23 @@ class RecommenderRunner:
 
     def split(self, requests: Sequence[RecommendRequest], output: RecommendOutput) -> list[RecommendResult]:
         """One result per request, in their order."""
+        rows = zip(
+            requests,
+            output.item.tolist(),
+            output.score.double().numpy().round(6).tolist(),
+            output.kind.tolist(),
+            output.evidence.tolist(),
+            strict=True,
+        )
+        return [
+            RecommendResult.of(request.id, [self._candidate(*of) for of in zip(*columns, strict=True)])
+            for request, *columns in rows
+        ]
+
+    def _candidate(self, code: int, score: float, kind: int, evidence: Sequence[int]) -> RecommendedItem:
         ids = self._item_ids
-        scores, kinds = output.score.numpy().astype("<f8").round(6), output.kind.numpy().astype(np.uint8)
-        repeat, own_position = kinds == REPEAT, np.arange(output.item.shape[1])
-        evidence_of = np.full((*output.item.shape, MAX_EVIDENCE), -1)  # -1 becomes 255: none
-        results = []
-        for row, request in enumerate(requests):
-            own, position = np.unique(output.evidence[row].numpy(), return_inverse=True)
-            none = int(own[0] < 0)  # the first "item" is then -1, and every position one too high
-            position = position.reshape(-1, 2) - none
-            evidence_of[row, :, :2] = np.where(position < 0, -1, position + len(own_position))
-            evidence_of[row, repeat[row], 0] = own_position[repeat[row]]
-            results.append(
-                RecommendResult(
-                    id=request.id,
-                    item_ids=tuple([ids[code] for code in output.item[row].tolist()]),
-                    scores=scores[row].tobytes(),
-                    kinds=kinds[row].tobytes(),
-                    evidence=tuple([ids[code] for code in own[none:].tolist()]),
-                    evidence_of=evidence_of[row].astype(np.uint8).tobytes(),
-                )
-            )
-        return results
+        of = (code,) if kind == REPEAT else evidence
+        return RecommendedItem(ids[code], score, Reason(KINDS[kind], tuple([ids[n] for n in of if n >= 0])))
 
     def example_batches(self) -> Iterable[list[RecommendRequest]]:
         """Every padded length with one user, and the longest with a full batch."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from msgspec import Raw
 
 from agents import recommend
@@ -15,48 +15,18 @@ from agents.ack_window import AckWindow, Partition
 from agents.answers import Answers
 from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
-from agents.publisher import Headers, Publisher
+from agents.publisher import Publisher
 from agents.recommend import BUDGET_S, Recommend
 from agents.state.connection import connect
 from agents.state.store import UserStore
 from agents.transport.consumer import Chunk
 from footfall.stack import Stack
-from schemas.inference import Candidate, Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
-from tests.doubles import as_bytes, click, record
+from schemas.inference import Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
+from schemas.results import Reason, RecommendedItem
+from tests.doubles import RecordingProducer, as_bytes, click, record
 
 pytestmark = pytest.mark.stack
 CLICKS = "retail.clickstream.v1"
-
-
-class RecordingProducer:
-    """Takes records as aiokafka's producer does; the test decides when they arrive."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[str, bytes, bytes]] = []
-        self.pending: list[asyncio.Future[None]] = []
-        self.failures = 0
-        self.failure: type[KafkaError] = KafkaTimeoutError
-        self.hold = False
-        self.arrived = asyncio.Condition()
-
-    async def send(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int | None, timestamp_ms: int | None,
-        headers: Headers | None,
-    ) -> "asyncio.Future[Any]":
-        assert value is not None
-        assert key is not None
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.failures:
-            self.failures -= 1
-            future.set_exception(self.failure())
-        elif self.hold:
-            self.pending.append(future)
-        else:
-            future.set_result(None)
-            async with self.arrived:
-                self.records.append((topic, key, value))
-                self.arrived.notify_all()
-        return future
 
 
 class ScriptedWorker:
@@ -81,12 +51,12 @@ class Agent:
     def __init__(self, stack: Stack, prefix: str) -> None:
         self.redis = connect(stack.settings.redis_url)
         self.producer, self.worker = RecordingProducer(), ScriptedWorker()
-        publisher = Publisher(self.producer)
-        self.dead_letters = DeadLetters(publisher, "retail", recommend.TOPICS)
+        self.publisher = Publisher(self.producer)
+        self.dead_letters = DeadLetters(self.publisher, "retail", recommend.TOPICS)
         self.fallback, self.now_s = Fallback(), 0.0
         self.store = UserStore(self.redis, stack.settings)
         self.answers = Answers(
-            self.store, publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
+            self.store, self.publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
             on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
         )
         self.capability = Recommend(
@@ -104,7 +74,7 @@ class Agent:
         await self.capability.handle([Chunk(self.partition, records, self.window)])
 
     def answer(self, request_id: int, *items: str) -> None:
-        candidates = tuple(Candidate(item, 0.5, "related", ("x",)) for item in items)
+        candidates = tuple(RecommendedItem(item, 0.5, Reason("related", ("x",))) for item in items)
         self.capability.on_replies([RecommendResult.of(request_id, candidates)])
 
     async def results(self, count: int) -> list[dict[str, Any]]:
@@ -130,13 +100,14 @@ class Agent:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Agent"]:
-        finishing = asyncio.create_task(self.answers.run())
+        loops = [asyncio.create_task(self.answers.run()), asyncio.create_task(self.publisher.run())]
         try:
             yield self
-            assert not finishing.done(), finishing.exception()
+            assert not any(loop.done() for loop in loops), [loop.exception() for loop in loops if loop.done()]
         finally:
-            finishing.cancel()
-            await asyncio.wait([finishing])
+            for loop in loops:
+                loop.cancel()
+            await asyncio.wait(loops)
             await self.redis.aclose()
 
 
@@ -282,7 +253,7 @@ async def test_a_result_that_is_refused_as_too_old_is_made_again_for_the_newer_s
 
 
 async def test_a_record_that_kafka_did_not_take_is_sent_again_with_the_same_bytes(agent: Agent, prefix: str) -> None:
-    agent.producer.failures = 1
+    agent.producer.failures = [KafkaConnectionError()]
     await agent.deliver(click(user=prefix))
     agent.answer(1, "x")
     await agent.until_acked(1)
@@ -294,12 +265,14 @@ async def test_a_record_that_kafka_will_never_take_stops_the_process_instead_of_
     stack: Stack, prefix: str
 ) -> None:
     agent = Agent(stack, prefix)
-    agent.producer.failures, agent.producer.failure = 2, MessageSizeTooLargeError
-    finishing = asyncio.create_task(agent.answers.run())
+    agent.producer.failures = [MessageSizeTooLargeError()]
+    finishing, sending = asyncio.create_task(agent.answers.run()), asyncio.create_task(agent.publisher.run())
     await agent.deliver(click(user=prefix))
     agent.answer(1, "x")
     with pytest.raises(MessageSizeTooLargeError):
-        await asyncio.wait_for(finishing, 5)
+        await asyncio.wait_for(sending, 5)
+    finishing.cancel()
+    await asyncio.wait([finishing])
     assert agent.acked_to() == 0
     await agent.redis.aclose()
 

@@ -1,17 +1,18 @@
 """Rules over the model's candidates."""
 
-from agents.rules import ITEMS, choose, excluded
-from schemas.inference import Candidate, UserState
+from msgspec import Raw
+
+from agents.rules import ITEMS, Recent, choose, excluded
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
 
 
-def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> UserState:
+def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> Recent:
     lines = sorted((history or {}).items(), key=lambda entry: -entry[1])
-    return UserState(
+    return Recent(
         history=tuple(text for member, time in lines for text in (f"{member}:{'0' * 16}", str(time))),
-        counter_items=(), counter_values=b"",
+        counter_items=Raw(), counter_values=Raw(),
         cart=tuple(text for item, time in (cart or {}).items() for text in (item, str(time))),
     )
 
@@ -35,6 +36,5 @@ def test_an_item_id_may_hold_colons() -> None:
 
 
 def test_the_best_twenty_that_may_be_shown_are_chosen_in_order() -> None:
-    candidates = [Candidate(str(n), 1 / (n + 1), "popular", ()) for n in range(64)]
-    chosen = choose(candidates, {"0", "2"}, frozenset({"1"}))
-    assert [candidate.item_id for candidate in chosen] == [str(n) for n in range(3, 3 + ITEMS)]
+    candidates = [(str(n), n) for n in range(64)]
+    assert choose(candidates, {"0", "2"}, frozenset({"1"})) == list(range(3, 3 + ITEMS))

@@ -1,7 +1,6 @@
 """The runner: fast path against a slow reading of the formula, batches against single requests, bad input."""
 
 import math
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS
 from model_core.recommender.runner import TOP, RecommenderRunner
 from model_core.runner import AnyRunner, InvalidInput, ModelRunner
 from schemas.inference import RecommendRequest, RecommendResult, UserState
+from schemas.results import Reason
 
 NOW_MS = 1_720_000_000_000
 
@@ -85,7 +85,7 @@ def test_fast_path_agrees_with_a_slow_reading_of_the_formula(
         for candidate in result.candidates:
             assert math.isclose(candidate.score, expected[candidate.item_id], abs_tol=5e-6)
         best = max(expected.values())
-        assert math.isclose(next(result.candidates).score, best, abs_tol=5e-6)
+        assert math.isclose(result.candidates[0].score, best, abs_tol=5e-6)
 
 
 @torch.inference_mode()
@@ -144,9 +144,9 @@ def test_padding_does_not_reach_an_answer(runner: RecommenderRunner, shoppers: l
 def test_user_without_known_history_gets_popular_items(runner: RecommenderRunner) -> None:
     for history in ([], [("purchase:not in the catalogue", NOW_MS)]):
         (result,) = ask(runner, [request(history)])
-        assert {candidate.kind for candidate in result.candidates} == {"popular"}
-        assert all(candidate.evidence == () for candidate in result.candidates)
-        shown = {candidate.item_id for candidate in islice(result.candidates, 20)}
+        assert {candidate.reason.kind for candidate in result.candidates} == {"popular"}
+        assert all(candidate.reason.evidence == () for candidate in result.candidates)
+        shown = {candidate.item_id for candidate in result.candidates[:20]}
         assert len(shown & set(runner.popular)) >= 12
 
 
@@ -154,8 +154,8 @@ def test_items_a_user_keeps_buying_come_first_and_say_so(runner: RecommenderRunn
     often = runner.popular[-1]
     history = [(f"purchase:{often}", NOW_MS - n * 7 * DAY_MS) for n in range(1, 9)]
     (result,) = ask(runner, [request(history, {often: (6.0, 8.0, float(NOW_MS))})])
-    first = next(result.candidates)
-    assert (first.item_id, first.kind, first.evidence) == (often, "repeat", (often,))
+    first = result.candidates[0]
+    assert (first.item_id, first.reason) == (often, Reason("repeat", (often,)))
 
 
 def test_related_items_name_items_of_the_history_and_never_themselves(
@@ -165,10 +165,10 @@ def test_related_items_name_items_of_the_history_and_never_themselves(
     for asked, result in zip(shoppers, ask(runner, shoppers), strict=True):
         history = {m.partition(":")[2][:-17] for m in msgspec.msgpack.decode(asked.state, type=UserState).history[::2]}
         for candidate in result.candidates:
-            kinds.add(candidate.kind)
-            if candidate.kind == "related":
-                assert 1 <= len(candidate.evidence) <= 2
-                assert set(candidate.evidence) <= history - {candidate.item_id}
+            kinds.add(candidate.reason.kind)
+            if candidate.reason.kind == "related":
+                assert 1 <= len(candidate.reason.evidence) <= 2
+                assert set(candidate.reason.evidence) <= history - {candidate.item_id}
     assert "related" in kinds
 
 
