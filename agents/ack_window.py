@@ -36,6 +36,7 @@ class AckWindow:
 
     def deliver(self, partition: Partition, offsets: Iterable[int]) -> None:
         """Note offsets put before the agent, in the order of the log."""
+        self._done.setdefault(partition, set())
         self._delivered.setdefault(partition, deque()).extend(offsets)
 
     def take(self, count: int) -> None:
@@ -47,7 +48,7 @@ class AckWindow:
 
         Raises ValueError when it is marked twice (this is a bug: two owners finished the same event).
         """
-        done = self._done.setdefault(partition, set())
+        done = self._done[partition]
         if offset in done or offset < self._position.get(partition, 0):
             raise ValueError(f"{partition.topic}/{partition.partition}@{offset} was marked done twice. This is a bug.")
         done.add(offset)

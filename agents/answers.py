@@ -13,7 +13,6 @@ from functools import partial
 
 from aiokafka.errors import MessageSizeTooLargeError
 
-from agents.ack_window import Partition
 from agents.coalescer import Work
 from agents.dead_letters import DeadLetters
 from agents.decoding import Poison
@@ -152,6 +151,6 @@ class Answers:
         self._acknowledge(work)
 
     def _acknowledge(self, work: Work) -> None:
-        for record, window in work.held:
-            window.done(Partition(record.topic, record.partition), record.offset)
+        for held in work.held:
+            held.done()
         self._on_done(work)

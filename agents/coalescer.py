@@ -5,20 +5,24 @@ and its result covers the records of all that were merged. It is the first valve
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
 from msgspec import Raw, Struct
 
-from agents.ack_window import AckWindow
+from agents.ack_window import AckWindow, Partition
 from schemas.results import Trigger
 
 
-class Held(NamedTuple):
+class Held(Struct, frozen=True, gc=False):
     """A record that is not acknowledged yet, and the window that waits for it."""
 
     record: ConsumerRecord
+    partition: Partition
     window: AckWindow
+
+    def done(self) -> None:
+        """Nothing needs the record any more."""
+        self.window.done(self.partition, self.record.offset)
 
 
 class Work(Struct, eq=False):
@@ -85,8 +89,11 @@ class Coalescer:
 
 def covers(held: Sequence[Held]) -> list[tuple[str, int, int, int]]:
     """(topic, partition, first, last) of the runs of consecutive offsets, both ends included."""
+    if len(held) == 1:
+        (topic, partition), offset = held[0].partition, held[0].record.offset
+        return [(topic, partition, offset, offset)]
     runs: list[tuple[str, int, int, int]] = []
-    for topic, partition, offset in sorted({(h.record.topic, h.record.partition, h.record.offset) for h in held}):
+    for (topic, partition), offset in sorted({(one.partition, one.record.offset) for one in held}):
         if runs and runs[-1][:2] == (topic, partition) and runs[-1][3] == offset - 1:
             runs[-1] = (topic, partition, runs[-1][2], offset)
         else:

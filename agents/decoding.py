@@ -30,28 +30,18 @@ class Poison:
         return "".join(traceback.format_exception(self.error, limit=8))
 
 
-class Tombstone:
-    """A record without a value on a compacted topic: its key was withdrawn."""
-
-    __slots__ = ()
-
-
-TOMBSTONE = Tombstone()
-
-
 class EventDecoder(Generic[Event]):
     """Decodes the records of one topic into the event types that it may hold."""
 
-    def __init__(self, event_types: Any, *, compacted: bool = False) -> None:
+    def __init__(self, event_types: Any) -> None:
         self._event_types = event_types
         self._decode = msgspec.json.Decoder(event_types).decode
-        self._compacted = compacted
 
-    def __call__(self, record: ConsumerRecord) -> Event | Poison | Tombstone:
+    def __call__(self, record: ConsumerRecord) -> Event | Poison:
         try:
             value = record.value
             if value is None:
-                return TOMBSTONE if self._compacted else Poison(RecordError("no value; only compacted topics withdraw"))
+                return Poison(RecordError("no value; only compacted topics withdraw"))
             if len(value) > MAX_RECORD_BYTES:
                 return Poison(RecordError(f"the record has {len(value)} bytes; at most {MAX_RECORD_BYTES} are read"))
             if record.headers and any(name == "ce_type" for name, _ in record.headers):

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from aiokafka import ConsumerRecord
 
-from agents.ack_window import Partition
 from agents.dead_letters import DeadLetters
-from agents.decoding import EventDecoder, Poison, RecordError, Tombstone
+from agents.decoding import EventDecoder, Poison, RecordError
 from agents.state.facts_store import NO_LOCATION, Fact, FactsStore
 from agents.transport.consumer import Chunk
 from schemas import events
@@ -27,7 +26,7 @@ class Facts:
         self._inventory = INVENTORY.full_name(prefix)
         self._decoders: dict[str, EventDecoder[events.FactEvent]] = {
             # both types for both: msgspec does not ask for the `type` where only one is possible
-            topic.full_name(prefix): EventDecoder(events.FactEvent, compacted=True) for topic in TOPICS
+            topic.full_name(prefix): EventDecoder(events.FactEvent) for topic in TOPICS
         }
 
     async def handle(self, taken: Sequence[Chunk]) -> None:
@@ -36,7 +35,7 @@ class Facts:
         for chunk in taken:
             decode = self._decoders[chunk.partition.topic]
             for record in chunk.records:
-                fact = self._fact(record, decode(record))
+                fact = self._withdrawal(record) if record.value is None else self._fact(record, decode(record))
                 if isinstance(fact, Poison):
                     await self._dead_letters.send(record, fact)
                 else:
@@ -44,13 +43,11 @@ class Facts:
         await self._store.write(facts)
         for chunk in taken:
             for record in chunk.records:
-                chunk.window.done(Partition(record.topic, record.partition), record.offset)
+                chunk.window.done(chunk.partition, record.offset)
 
-    def _fact(self, record: ConsumerRecord, event: events.FactEvent | Poison | Tombstone) -> Fact | Poison:
+    def _fact(self, record: ConsumerRecord, event: events.FactEvent | Poison) -> Fact | Poison:
         if isinstance(event, Poison):
             return event
-        if isinstance(event, Tombstone):
-            return self._withdrawal(record)
         if isinstance(event, events.Item) == (record.topic == self._inventory):
             return Poison(RecordError(f"{type(event).__name__} events do not belong on this topic"))
         if isinstance(event, events.Item):

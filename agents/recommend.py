@@ -4,12 +4,11 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from msgspec import Raw, Struct
 
-from agents.ack_window import Partition
 from agents.answers import Answers, NoReply
 from agents.coalescer import Coalescer, Held, Work
 from agents.dead_letters import DeadLetters
@@ -53,11 +52,23 @@ class _Group(Struct, eq=False):
     user: str
     session: str | None
     changes: list[Change] = []
-    ids: bytearray = bytearray()
+    ids: bytes = b""
     held: list[Held] = []
     visitor: str = ""  # seen together with a login
     newest: events.CustomerEvent | None = None
     newest_ms: int = -1
+
+    def add(self, event: events.CustomerEvent, held: Held) -> None:
+        time_ms = event_time_ms(event.time.timestamp(), held.record.timestamp)
+        seen_as = event_id(event.source, event.id)
+        self.changes.append(change_of(event, seen_as, time_ms))
+        self.ids += seen_as
+        self.held.append(held)
+        if time_ms >= self.newest_ms:
+            self.newest, self.newest_ms = event, time_ms
+        data = event.data
+        if data.visitor_id is not None and data.user_id is not None and data.consent:
+            self.visitor = f"{events.VISITOR_PREFIX}{data.visitor_id}"
 
 
 class Recommend:
@@ -92,17 +103,22 @@ class Recommend:
     async def handle(self, taken: Sequence[Chunk]) -> None:
         """Hops 2 to 5 for everything that the intake holds; returns when there is room for more."""
         groups: dict[tuple[str, str | None], _Group] = {}
-        for held, event in self._decode(taken):  # hop 2
-            if isinstance(event, Poison):
-                await self._dead_letters.send(held.record, event)
-                held.window.done(Partition(held.record.topic, held.record.partition), held.record.offset)
-                continue
-            data = event.data
-            session = None if data.consent else data.session_id or data.visitor_id or "-"
-            group = groups.get((data.user, session))
-            if group is None:
-                group = groups[data.user, session] = _Group(data.user, session)
-            self._collect(group, held, event)
+        for chunk in taken:
+            decode = self._decoders[chunk.partition.topic]
+            for record in chunk.records:
+                held = Held(record, chunk.partition, chunk.window)
+                event = decode(record)  # hop 2
+                if isinstance(event, Poison):
+                    await self._dead_letters.send(record, event)
+                    held.done()
+                    continue
+                data = event.data
+                session = None if data.consent else data.session_id or data.visitor_id or "-"
+                user = data.user
+                group = groups.get((user, session))
+                if group is None:
+                    group = groups[user, session] = _Group(user, session)
+                group.add(event, held)
         for group, applied in await self._apply(list(groups.values())):  # hop 3
             self._held += len(group.held)
             work = self.coalescer.offer(_work(group, applied))  # hop 4
@@ -176,27 +192,9 @@ class Recommend:
                 if work is not None:
                     self.start(work)
 
-    def _decode(self, taken: Sequence[Chunk]) -> Iterator[tuple[Held, Any]]:
-        for chunk in taken:
-            decode = self._decoders[chunk.partition.topic]
-            for record in chunk.records:
-                yield Held(record, chunk.window), decode(record)
-
-    def _collect(self, group: _Group, held: Held, event: events.CustomerEvent) -> None:
-        time_ms = event_time_ms(event.time.timestamp(), held.record.timestamp)
-        seen_as = event_id(event.source, event.id)
-        group.changes.append(change_of(event, seen_as, time_ms))
-        group.ids += seen_as
-        group.held.append(held)
-        if time_ms >= group.newest_ms:
-            group.newest, group.newest_ms = event, time_ms
-        data = event.data
-        if data.user_id is not None and data.visitor_id is not None and data.consent:
-            group.visitor = f"{events.VISITOR_PREFIX}{data.visitor_id}"
-
     async def _apply(self, groups: Sequence[_Group]) -> list[tuple[_Group, Applied]]:
         states = await self._store.apply([
-            UserChanges(group.user, tuple(group.changes), bytes(group.ids), group.session) for group in groups
+            UserChanges(group.user, group.changes, group.ids, group.session) for group in groups
         ])
         for index, (group, state) in enumerate(zip(groups, states, strict=True)):
             if group.visitor and state.linked != group.visitor:

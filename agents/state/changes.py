@@ -1,20 +1,35 @@
 """What one event changes in a user's state. Pure: no Redis, no clock."""
 
 from hashlib import sha256
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from schemas import events
-from schemas.events import CustomerEvent, PurchaseData
+from schemas.events import CustomerEvent
 
-HISTORY_KINDS = {
-    events.ViewItem: "view",
-    events.SelectItem: "select",
-    events.AddToCart: "cart",
-    events.AddToWishlist: "wishlist",
-    events.Purchase: "purchase",
+
+class Effect(NamedTuple):
+    """What a type of event does with its items."""
+
+    history: str = ""  # the kind of their history lines
+    buys: bool = False
+    refunds: bool = False
+    fills_cart: bool = False
+    empties_cart: bool = False
+    looks: bool = False  # the user has them before the eyes
+
+
+NO_EFFECT = Effect()
+EFFECTS: dict[type[CustomerEvent], Effect] = {
+    events.ViewItem: Effect("view", looks=True),
+    events.SelectItem: Effect("select", looks=True),
+    events.AddToCart: Effect("cart", fills_cart=True),
+    events.AddToWishlist: Effect("wishlist"),
+    events.RemoveFromCart: Effect(empties_cart=True),
+    events.Purchase: Effect("purchase", buys=True, empties_cart=True),
+    events.Refund: Effect(refunds=True),
 }
-LOOKED_AT = (events.ViewItem, events.SelectItem)
 
 
 class Change(Struct, frozen=True, array_like=True, gc=False):
@@ -35,26 +50,30 @@ def event_id(source: str, id: str) -> bytes:  # noqa: A002 - the CloudEvents nam
 
 def change_of(event: CustomerEvent, seen_as: bytes, time_ms: int) -> Change:
     """What the event does to the state of its user. `seen_as` is its `event_id`."""
-    kind = HISTORY_KINDS.get(type(event))
-    items = tuple(dict.fromkeys([line.item_id for line in event.data.items]))
+    effect = EFFECTS.get(type(event), NO_EFFECT)
+    if effect is NO_EFFECT:
+        return Change(time_ms, (), (), (), (), ())
+    items = _items(event)
     suffix = seen_as.hex()
-    members = tuple([f"{kind}:{item}:{suffix}" for item in items]) if kind else ()
-    bought = items if kind == "purchase" else ()
+    members = tuple([f"{effect.history}:{item}:{suffix}" for item in items]) if effect.history else ()
     return Change(
-        time_ms=time_ms,
-        members=members,
-        bought=bought,
-        refunded=items if isinstance(event, events.Refund) else (),
-        into_cart=items if kind == "cart" else (),
-        out_of_cart=bought or (items if isinstance(event, events.RemoveFromCart) else ()),
+        time_ms,
+        members,
+        items if effect.buys else (),
+        items if effect.refunds else (),
+        items if effect.fills_cart else (),
+        items if effect.empties_cart else (),
     )
 
 
 def looked_at(event: CustomerEvent) -> tuple[str, ...]:
     """The items that the user has before the eyes after this event."""
-    if isinstance(event, LOOKED_AT) and not isinstance(event.data, PurchaseData):
-        return tuple(line.item_id for line in event.data.items)
-    return ()
+    return _items(event) if EFFECTS.get(type(event), NO_EFFECT).looks else ()
+
+
+def _items(event: CustomerEvent) -> tuple[str, ...]:
+    lines = event.data.items
+    return (lines[0].item_id,) if len(lines) == 1 else tuple(dict.fromkeys([line.item_id for line in lines]))
 
 
 def changes_of_history(history: tuple[str, ...]) -> list[tuple[bytes, Change]]:

@@ -22,7 +22,7 @@ class UserChanges(Struct, frozen=True):
     """The events of one user in one chunk, in order. `session`: without consent, only for this session."""
 
     user: str
-    changes: tuple[Change, ...] = ()
+    changes: Sequence[Change] = ()
     ids: bytes = b""
     session: str | None = None
     linking: str = ""  # the visitor whose history these changes are; of a visitor, the user who gets the history

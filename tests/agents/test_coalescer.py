@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from agents.ack_window import AckWindow
+from agents.ack_window import AckWindow, Partition
 from agents.coalescer import Coalescer, Held, Work, covers
 from schemas.results import Trigger
 from tests.doubles import record
@@ -18,7 +18,7 @@ def work(
     version = offset if version is None else version
     time_ms = offset if time_ms is None else time_ms
     return Work(user, None, version, time_ms, Raw(b"%d" % version), Trigger("s", str(offset)), time_ms, (str(offset),),
-                answered, [Held(record(b"", offset=offset), WINDOW)])
+                answered, [Held(record(b"", offset=offset), Partition("retail.clickstream.v1", 0), WINDOW)])
 
 
 def offsets(work: Work) -> list[int]:
@@ -75,6 +75,6 @@ def test_a_redelivery_that_rides_with_a_new_event_is_answered_by_the_model() -> 
 
 @given(st.sets(st.integers(0, 40), max_size=20))
 def test_covers_hold_exactly_the_offsets(numbers: set[int]) -> None:
-    held = [Held(record(b"", offset=number, partition=number % 2), WINDOW) for number in numbers]
+    held = [Held(record(b"", offset=n), Partition("retail.clickstream.v1", n % 2), WINDOW) for n in numbers]
     runs = covers(held)
     assert {(p, o) for _, p, first, last in runs for o in range(first, last + 1)} == {(n % 2, n) for n in numbers}

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.decoding import MAX_CLOCK_AHEAD_MS, EventDecoder, Poison, Tombstone, event_time_ms
+from agents.decoding import MAX_CLOCK_AHEAD_MS, EventDecoder, Poison, event_time_ms
 from schemas import events
 from tests.doubles import NOW_MS, as_bytes, click, envelope, purchase, record
 
 decode_click: EventDecoder[events.Click] = EventDecoder(events.Click)
 decode_purchase: EventDecoder[events.PurchaseEvent] = EventDecoder(events.PurchaseEvent)
-decode_item: EventDecoder[events.Item] = EventDecoder(events.Item, compacted=True)
 
 
 def without(event: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -117,10 +116,6 @@ def test_bad_data_in_binary_mode_is_poison(value: bytes) -> None:
 
 def test_headers_that_are_not_utf8_are_poison() -> None:
     assert isinstance(decode_click(record(b"{}", headers=[("ce_type", b"\xff\xfe")])), Poison)
-
-
-def test_a_null_value_is_a_withdrawal_on_a_compacted_topic() -> None:
-    assert isinstance(decode_item(record(None)), Tombstone)
 
 
 def test_a_clock_that_runs_ahead_is_not_believed() -> None:
