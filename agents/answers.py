@@ -7,7 +7,7 @@ marks its events done and lets the user's next request start. So per user result
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from functools import partial
 
@@ -118,17 +118,21 @@ class Answers:
 
     def _by_model(self, work: Work, result: RecommendResult) -> Result:
         self._fallback.paid(work.user)
-        return self._result(work, zip(result.item_ids, result.items, strict=True), "model", self.model)
+        return self._result(work, result.item_ids, result.items, "model", self.model)
 
     def _by_fallback(self, work: Work, stored: bytes | None) -> Result:
-        return self._result(work, self._fallback.items(stored), "fallback", FALLBACK)
+        return self._result(work, *self._fallback.candidates(stored), "fallback", FALLBACK)
 
     def _result(
-        self, work: Work, candidates: Iterable[tuple[str, bytes]], origin: Origin, model: tuple[str, str]
+        self, work: Work, item_ids: Sequence[str], items: bytes, origin: Origin, model: tuple[str, str]
     ) -> Result:
+        """`items`: a line of JSON for each of `item_ids`."""
         out = excluded(recent_decoder.decode(work.state), work.event_time_ms, work.looked_at)
-        items = choose(candidates, out, self.unavailable)
-        return make_result(work, items, origin=origin, model=model, now_ms=self._wall_ms())
+        chosen = choose(item_ids, out, self.unavailable)
+        lines = items.split(b"\n", chosen[-1] + 1) if chosen else []
+        return make_result(
+            work, [lines[n] for n in chosen], origin=origin, model=model, now_ms=self._wall_ms()
+        )
 
     async def _store_and_send(self, results: Sequence[tuple[Work, Result]]) -> None:
         accepted = await self._store.store_results([

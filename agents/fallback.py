@@ -1,6 +1,6 @@
 """What to answer when the model cannot: the last result, else what is popular. And whom the model still owes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -38,10 +38,11 @@ class Fallback:
     def popular(self, item_ids: Sequence[str]) -> None:
         self._popular = {item_id: _encode(RecommendedItem(item_id, 0.0, Reason("popular"))) for item_id in item_ids}
 
-    def items(self, stored: bytes | None) -> Iterable[tuple[str, bytes]]:
-        """Candidates without a model, as those of a `RecommendResult`: the stored result's, then what is popular."""
+    def candidates(self, stored: bytes | None) -> tuple[list[str], bytes]:
+        """Item ids and lines without a model, as in a `RecommendResult`: the stored result's, then what is popular."""
         last = {item.item_id: _encode(item) for item in decode_recommendations(stored).items} if stored else {}
-        return (last | {item_id: item for item_id, item in self._popular.items() if item_id not in last}).items()
+        items = last | {item_id: line for item_id, line in self._popular.items() if item_id not in last}
+        return list(items), b"\n".join(items.values())
 
     def owe(self, user: str, debt: Debt) -> None:
         self._owed.pop(user, None)

@@ -46,13 +46,13 @@ class RecommendRequest(Struct, frozen=True, array_like=True, gc=False):
 class RecommendResult(Struct, frozen=True, array_like=True, gc=False, tag="result"):
     """At most 64 candidates, best first.
 
-    `items`: each a `schemas.results.RecommendedItem` as JSON, the way readers get it. The agent chooses by
-    `item_ids` and joins; a list of N structs would cost it seven times as much CPU.
+    `items`: a line for each, a `schemas.results.RecommendedItem` as JSON, the way readers get it. The agent chooses by
+    `item_ids` and joins lines, at a seventh of the CPU that a list of structs would cost it.
     """
 
     id: int
     item_ids: tuple[str, ...]
-    items: tuple[bytes, ...]
+    items: bytes
 
     @classmethod
     def of(cls, request_id: int, candidates: Sequence[RecommendedItem]) -> "RecommendResult":
@@ -63,12 +63,12 @@ class RecommendResult(Struct, frozen=True, array_like=True, gc=False, tag="resul
         item_ids = tuple([candidate.item_id for candidate in candidates])
         if not len(set(item_ids)) == len(item_ids) <= MAX_CANDIDATES:
             raise ValueError(f"{len(candidates)} candidates: give at most {MAX_CANDIDATES} distinct items")
-        return cls(request_id, item_ids, tuple([_encode_item(candidate) for candidate in candidates]))
+        return cls(request_id, item_ids, b"\n".join([_encode_item(candidate) for candidate in candidates]))
 
     @property
     def candidates(self) -> list[RecommendedItem]:
         """`items`, decoded."""
-        return [_decode_item(item) for item in self.items]
+        return [_decode_item(line) for line in self.items.splitlines()]
 
 
 class Failure(Struct, frozen=True, array_like=True, gc=False, tag="failure"):

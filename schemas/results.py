@@ -46,10 +46,7 @@ class RecommendedItem(Struct, frozen=True, gc=False):
 
 
 class RecommendationsData(Struct, frozen=True, kw_only=True):
-    """The `data` of `retail.recommendations.v1`, and the value of `user:{…}:recommendations`.
-
-    `items` comes last, as agents/results.py needs it.
-    """
+    """The `data` of `retail.recommendations.v1`, and the value of `user:{…}:recommendations`."""
 
     recommendation_id: str
     user_id: str
@@ -60,7 +57,7 @@ class RecommendationsData(Struct, frozen=True, kw_only=True):
     covers: tuple[OffsetRange, ...]
     model: ModelVersion
     origin: Origin
-    items: tuple[RecommendedItem, ...]
+    items: tuple[RecommendedItem, ...]  # last: agents/results.py completes what was encoded without them
 
 
 class Recommendations(Struct, frozen=True, kw_only=True, tag_field="type", tag="retail.recommendations.v1"):

@@ -124,7 +124,8 @@ async def test_requests_are_answered_with_their_own_results(processes: Processes
         agent.submit(range(200))  # before the worker is there
         await agent.answered(200)
         assert agent.replies == {i: stub_result(i) for i in range(200)}
-        assert [(m.name, m.version, len(m.popular)) for m in agent.models] == [("stub", "stub-1", 100)]
+        # a second hello, sent before the first was answered, is answered too
+        assert {(m.name, m.version, len(m.popular)) for m in agent.models} == {("stub", "stub-1", 100)}
         assert agent.client.available
         assert agent.client.away_s == 0.0
         assert (agent.client.outstanding, agent.client.queued) == (0, 0)
@@ -200,7 +201,7 @@ async def test_a_killed_worker_loses_nothing(processes: Processes) -> None:
         processes.start()
         await agent.answered(60)
         assert agent.replies == {i: stub_result(i) for i in range(60)}
-        assert len(agent.models) == 2
+        assert len(agent.models) >= 2
 
 
 async def test_another_worker_takes_over_at_once(processes: Processes) -> None:
