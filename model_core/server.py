@@ -1,7 +1,7 @@
-"""The worker's sockets: who is connected, what they have outstanding, and when the process may leave.
+"""The worker: who is connected, what they have outstanding, and when the process may leave.
 
-One thread, the caller's, owns all sockets; batches are formed and run by a `Pipeline` on threads of its own, which
-wake this one through a socket pair. Knows nothing of models beyond their names.
+One thread, the caller's, owns the sockets; batches are formed and run by a `Pipeline` on threads of its own, which
+wake this one. Knows nothing of models beyond their names.
 
 Everything is counted per client and by request id: a reply is sent only for an id that its client still wants, so a
 cancelled request, or one of a client that has gone, simply ends. `Ready` tells a client that nothing of it is held
@@ -11,18 +11,15 @@ here; it is sent once the models are warm, and to anyone who is new or says `Hel
 import logging
 import queue
 import secrets
-import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
-
-import zmq
 
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped, is_device_fault
 from model_core.batching.policy import Client, Pending
 from model_core.runner import AnyRunner
+from model_core.sockets import Sockets
 from schemas.inference import (
     PROTOCOL,
     Cancel,
@@ -44,7 +41,6 @@ from schemas.inference import (
     WorkerStats,
     control_encoder,
     control_query_decoder,
-    to_agent_encoder,
     to_worker_decoder,
 )
 
@@ -52,7 +48,6 @@ SILENT_AFTER_S = 10.0  # twenty heartbeats of a client
 DRAIN_S = 10.0  # below the 30 s that Kubernetes and the 15 s that our supervisor wait before they kill
 DRAIN_QUIET_S = 0.2  # for requests that were under way when the clients were told
 RECEIVE_AT_ONCE = 256  # then replies get their turn
-MAX_MESSAGE_BYTES = 16 << 20  # 1024 requests of 16 kB, far above what `max_in_flight` allows
 BATCHES_PER_CLIENT = 4  # one on the device, one prefetched, two whose requests and replies are under way
 
 EXIT_DRAINED = 0
@@ -85,7 +80,6 @@ class WorkerServer:
         max_batch: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._listen = listen
         self._device = device
         self._clock = clock
         self._epoch = secrets.token_hex(4)
@@ -99,46 +93,26 @@ class WorkerServer:
         self._last_submit_s = self._started_s
         self._exit_code: int | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()  # bounded by what the clients may have outstanding
-        self._wake_out, self._wake_in = socket.socketpair()
-        self._wake_out.setblocking(False)
-        self._wake_in.setblocking(False)
         self._pipeline = Pipeline(load, self._emit, max_batch=max_batch, clock=clock)
-        self._context = zmq.Context()
-        self._router = self._context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that has gone is an error that we see
-        self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that reconnects keeps its identity
-        self._router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self._router.setsockopt(zmq.LINGER, 1000)
-        _bind(self._router, listen)
-        self._control: zmq.Socket[bytes] | None = None
-        if control is not None:
-            self._control = self._context.socket(zmq.REP)
-            self._control.setsockopt(zmq.LINGER, 0)
-            _bind(self._control, control)
+        self._sockets = Sockets(listen, control)
 
     @property
     def endpoint(self) -> str:
         """Where it listens, with the port that the system chose."""
-        return self._router.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        return self._sockets.endpoint
 
     def drain(self) -> None:
         """Finish what was accepted, then return from `run`. For a signal handler, or any thread."""
         self._drain_asked = True
-        self._wake()
+        self._sockets.wake()
 
     def run(self) -> int:
         """Serve, and return the process's exit code: 0 drained, 70 the device broke (restart), 1 anything else."""
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._wake_in, zmq.POLLIN)
-        if self._control is not None:
-            poller.register(self._control, zmq.POLLIN)
         self._pipeline.start()
         try:
             while self._exit_code is None:
                 # the pipeline and signals wake the poll: the time-out is for silent clients and the drain's bound
-                poller.poll(1000 if self._drain_until_s is None else 20)
-                self._clear_wake()
+                self._sockets.poll(1000 if self._drain_until_s is None else 20)
                 self._handle_events()
                 self._receive()
                 self._answer_control()
@@ -151,16 +125,7 @@ class WorkerServer:
 
     def _emit(self, event: Event) -> None:
         self._events.put(event)
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # so many wakes are waiting that one more changes nothing
-            self._wake_out.send(b"\0")
-
-    def _clear_wake(self) -> None:
-        with suppress(BlockingIOError):
-            while self._wake_in.recv(4096):
-                pass
+        self._sockets.wake()
 
     def _handle_events(self) -> None:
         while not self._events.empty():
@@ -209,11 +174,10 @@ class WorkerServer:
 
     def _receive(self) -> None:
         for _ in range(RECEIVE_AT_ONCE):
-            try:
-                identity, *frames = self._router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            received = self._sockets.receive()
+            if received is None:
                 return
-            self._handle(identity, frames)
+            self._handle(*received)
 
     def _handle(self, identity: bytes, frames: list[bytes]) -> None:
         if not frames or frames[0] != PROTOCOL:
@@ -298,22 +262,12 @@ class WorkerServer:
             self._send(client, Draining(self._epoch))
 
     def _send(self, client: Client, message: ToAgent) -> None:
-        if not self._send_to(client.identity, message):
+        if not self._sockets.send(client.identity, message):
             self._forget(client)
 
     def _refuse(self, identity: bytes, reason: str) -> None:
         self._counts.ignored += 1
-        self._send_to(identity, Refused(reason))
-
-    def _send_to(self, identity: bytes, message: ToAgent) -> bool:
-        """False for a peer that has gone, or that has not read a thousand messages."""
-        try:
-            self._router.send_multipart([identity, PROTOCOL, to_agent_encoder.encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
-                raise
-            return False
-        return True
+        self._sockets.send(identity, Refused(reason))
 
     def _forget(self, client: Client) -> None:
         client.outstanding.clear()
@@ -345,17 +299,17 @@ class WorkerServer:
     # -- control
 
     def _answer_control(self) -> None:
-        if self._control is None or not self._control.poll(0):
+        frames = self._sockets.question()
+        if frames is None:
             return
-        protocol, *message = self._control.recv_multipart()
         reply: WorkerStats | Refused
         try:
-            control_query_decoder.decode(message[0] if protocol == PROTOCOL and message else b"")
+            control_query_decoder.decode(frames[1] if frames[0] == PROTOCOL and frames[1:] else b"")
             reply = self._stats()
         except ValueError as error:
             self._counts.ignored += 1
             reply = Refused(f"not a question of {PROTOCOL.decode()}: {error}")
-        self._control.send_multipart([PROTOCOL, control_encoder.encode(reply)])
+        self._sockets.answer(control_encoder.encode(reply))
 
     def _stats(self) -> WorkerStats:
         counts, now_s = self._counts, self._clock()
@@ -381,21 +335,4 @@ class WorkerServer:
                 self._send(client, Goodbye(self._epoch))
             self._pipeline.stop(timeout_s=1.0)
             log.info("worker drained, epoch %s", self._epoch)
-        self._router.close()
-        if self._control is not None:
-            self._control.close()
-        self._context.term()
-        self._wake_in.close()
-        self._wake_out.close()
-
-
-def _bind(sock: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Raises `OSError` that says what to do."""
-    try:
-        sock.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise OSError(
-            error.errno,
-            f"cannot listen on {endpoint} ({error.strerror}): is it in use, does the directory of an ipc path exist, "
-            "is the path below 108 bytes?",
-        ) from error
+        self._sockets.close()
