@@ -138,13 +138,20 @@ class Answers:
         accepted = await self._store.store_results([
             StoredResult(work.user, work.version, result.data, work.session) for work, result in results
         ]) if results else []
+        refused: list[Work] = []
         for (work, result), stored in zip(results, accepted, strict=True):
             if stored:
                 await self._send(work, result.record)
-            else:  # another process stored a newer result; ours must cover our records all the same
-                (now,) = await self._store.apply([UserChanges(work.user, session=work.session)])
-                work.version, work.event_time_ms, work.state = now.version, now.event_time_ms, now.state
-                self._restart(work)
+            else:
+                refused.append(work)
+        await self._start_again(refused)
+
+    async def _start_again(self, refused: Sequence[Work]) -> None:
+        """Another process stored newer results of these users; ours must cover our records all the same."""
+        states = await self._store.apply([UserChanges(work.user, session=work.session) for work in refused])
+        for work, now in zip(refused, states, strict=True):
+            work.version, work.event_time_ms, work.state = now.version, now.event_time_ms, now.state
+            self._restart(work)
 
     async def _send(self, work: Work, record: bytes) -> None:
         await self._publisher.send(self._topic, work.user.encode(), record, HEADERS, partial(self._delivered, work))

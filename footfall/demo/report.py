@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from footfall.ledger import Counts, Latency
+from footfall.ledger import Counts
 from footfall.replay.scoring import METHODS, Difference, HitRates, Method
 from footfall.stack import Broker, Cache
 from schemas.inference import WorkerStats
@@ -39,27 +39,14 @@ class Wall(Struct, frozen=True, kw_only=True):
     total: float
 
 
-class Report(Struct, frozen=True, kw_only=True):
-    """The fields of the contract under its names, and what is needed to read them.
+class Report(Counts, frozen=True, kw_only=True):
+    """The counts of the contract under its names, and what is needed to read them.
 
     `latency_ms` is from handing an event to the producer to the result's record, which is made right after Redis took
     the result. `hit_rate_at_10` is on replayed baskets that were scored before they were sent, `se` its standard error,
     `model_minus` the paired difference to a baseline. `mean_batch_size` is null when the worker is not ours.
     """
 
-    events_in: int
-    events_acked: int
-    results_out: int
-    lost: int
-    lost_offsets: int
-    stale_users: int
-    duplicated: int
-    repeated: int
-    older_over_newer: int
-    dead_letters: int
-    fallback_share: float
-    latency_ms: Latency
-    throughput_eps: float
     mean_batch_size: float | None
     device: str
     broker: Broker
