@@ -6,7 +6,7 @@ log has holes (transaction markers, compaction).
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -17,13 +17,24 @@ class Partition(NamedTuple):
     partition: int
 
 
+class OffsetRun(NamedTuple):
+    """Consecutive offsets of a partition, both ends included."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+
+
 class AckWindow:
     """Offsets of one epoch, that is of one assignment of partitions. A new epoch takes a new window.
 
     What belongs to an older epoch stays with its own window, where marking it done has no effect on what is committed.
+    `starts`: what is below was committed before, for every partition of the assignment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, starts: Mapping[Partition, int] | None = None) -> None:
+        self._starts = dict(starts or {})
         self._delivered: dict[Partition, deque[int]] = {}
         self._done: dict[Partition, set[int]] = {}
         self._position: dict[Partition, int] = {}
@@ -63,3 +74,12 @@ class AckWindow:
                 done.discard(offset)
                 self._position[partition] = offset + 1
         return dict(self._position)
+
+    def settled(self, run: OffsetRun) -> bool:
+        """Whether all of these are known to be done. Of partitions that are not assigned here nothing is known."""
+        partition = Partition(run.topic, run.partition)
+        below = self._position.get(partition, self._starts.get(partition))
+        if below is None:
+            return False
+        done = self._done.get(partition, ())
+        return all(offset in done for offset in range(max(run.first, below), run.last + 1))

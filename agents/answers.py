@@ -13,7 +13,7 @@ from functools import partial
 
 from aiokafka.errors import MessageSizeTooLargeError
 
-from agents.coalescer import Work
+from agents.coalescer import Work, covers
 from agents.dead_letters import DeadLetters
 from agents.decoding import Poison
 from agents.fallback import Debt, Fallback
@@ -131,12 +131,12 @@ class Answers:
         chosen = choose(item_ids, out, self.unavailable)
         lines = items.split(b"\n", chosen[-1] + 1) if chosen else []
         return make_result(
-            work, [lines[n] for n in chosen], origin=origin, model=model, now_ms=self._wall_ms()
+            work, [lines[n] for n in chosen], covers(work), origin=origin, model=model, now_ms=self._wall_ms()
         )
 
     async def _store_and_send(self, results: Sequence[tuple[Work, Result]]) -> None:
         accepted = await self._store.store_results([
-            StoredResult(work.user, work.version, result.data, work.session) for work, result in results
+            StoredResult(work.user, work.version, result.data, work.session, result.covers) for work, result in results
         ]) if results else []
         refused: list[Work] = []
         for (work, result), stored in zip(results, accepted, strict=True):
@@ -151,6 +151,7 @@ class Answers:
         states = await self._store.apply([UserChanges(work.user, session=work.session) for work in refused])
         for work, now in zip(refused, states, strict=True):
             work.version, work.event_time_ms, work.state = now.version, now.event_time_ms, now.state
+            work.stored_covers = now.covers
             self._restart(work)
 
     async def _send(self, work: Work, record: bytes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aiokafka import ConsumerRecord
 from msgspec import Raw, Struct
 
-from agents.ack_window import AckWindow, Partition
+from agents.ack_window import AckWindow, OffsetRun, Partition
 from schemas.results import Trigger
 
 
@@ -37,6 +37,7 @@ class Work(Struct, eq=False):
     trigger_time_ms: int
     looked_at: tuple[str, ...]
     answered: bool  # the stored result already reflects everything: send that again, ask no model
+    stored_covers: tuple[OffsetRun, ...] = ()  # of the result that was stored when the state was read
     held: list[Held] = []  # a new one for each
     deadline_s: float = 0.0
 
@@ -47,6 +48,7 @@ class Work(Struct, eq=False):
         if newer.version >= self.version:
             self.session, self.version = newer.session, newer.version
             self.event_time_ms, self.state = newer.event_time_ms, newer.state
+            self.stored_covers = newer.stored_covers
         if newer.trigger_time_ms >= self.trigger_time_ms:
             self.trigger, self.trigger_time_ms = newer.trigger, newer.trigger_time_ms
             self.looked_at = newer.looked_at
@@ -87,15 +89,31 @@ class Coalescer:
         return following
 
 
-def covers(held: Sequence[Held]) -> list[tuple[str, int, int, int]]:
-    """(topic, partition, first, last) of the runs of consecutive offsets, both ends included."""
+def covers(work: Work) -> tuple[OffsetRun, ...]:
+    """What a result of this work answers: its own records, and what only the stored result is known to answer.
+
+    The stored result may be the last word of a process that was killed before it sent it. It is about to be replaced,
+    so its records are covered here too, unless they are done: then it was sent.
+    """
+    own = _runs(work.held)
+    return *own, *(run for run in work.stored_covers if run not in own and not _is_settled(run, work))
+
+
+def _is_settled(run: OffsetRun, work: Work) -> bool:
+    return bool(work.held) and work.held[-1].window.settled(run)
+
+
+def _runs(held: Sequence[Held]) -> list[OffsetRun]:
+    """Runs of consecutive offsets."""
+    if not held:
+        return []
     if len(held) == 1:
-        (topic, partition), offset = held[0].partition, held[0].record.offset
-        return [(topic, partition, offset, offset)]
-    runs: list[tuple[str, int, int, int]] = []
-    for (topic, partition), offset in sorted({(one.partition, one.record.offset) for one in held}):
-        if runs and runs[-1][:2] == (topic, partition) and runs[-1][3] == offset - 1:
-            runs[-1] = (topic, partition, runs[-1][2], offset)
+        offset = held[0].record.offset
+        return [OffsetRun(*held[0].partition, offset, offset)]
+    runs: list[OffsetRun] = []
+    for partition, offset in sorted({(one.partition, one.record.offset) for one in held}):
+        if runs and runs[-1][:2] == partition and runs[-1].last == offset - 1:
+            runs[-1] = runs[-1]._replace(last=offset)
         else:
-            runs.append((topic, partition, offset, offset))
+            runs.append(OffsetRun(*partition, offset, offset))
     return runs

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 import orjson
 
-from agents.coalescer import Work, covers
+from agents.ack_window import OffsetRun
+from agents.coalescer import Work
 from schemas.results import ModelVersion, OffsetRange, Origin, RecommendationsData
 
 SOURCE = "footfall/recommend"
@@ -42,11 +43,13 @@ class Result(NamedTuple):
 
     data: bytes
     record: bytes
+    covers: tuple[OffsetRun, ...]
 
 
 def make_result(
     work: Work,
     items: Sequence[bytes],
+    covered: tuple[OffsetRun, ...],
     *,
     origin: Origin,
     model: tuple[str, str],
@@ -62,13 +65,13 @@ def make_result(
         event_time=timestamp(work.event_time_ms),
         generated_at=generated_at,
         trigger=work.trigger,
-        covers=tuple([OffsetRange(*run) for run in covers(work.held)]),
+        covers=tuple([OffsetRange(*run) for run in covered]),
         model=ModelVersion(*model),
         origin=origin,
         items=(),
     )).removesuffix(b"]}")
     data = b"".join((opening, b",".join(items), b"]}"))
-    return Result(data, _record(result_id, work.user, generated_at, data))
+    return Result(data, _record(result_id, work.user, generated_at, data), covered)
 
 
 def record_of(data: bytes) -> bytes:

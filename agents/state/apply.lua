@@ -5,8 +5,8 @@
 -- KEYS  1 meta (hash)  2 history (sorted set)  3 counters (hash)  4 cart (hash)  5 seen ids (string)
 -- ARGV  1 time to live, s   2 "1": only for this session   3 changes (msgpack, see changes.py)   4 their ids, 8 bytes each
 --       5 a visitor whose history these changes are, or the user who gets this visitor's, or ""
--- Returns msgpack [version, event_time_ms, new events, version of the stored result, linked visitor or user, UserState];
--- UserState as in schemas/inference.py.
+-- Returns msgpack [version, event_time_ms, new events, version of the stored result, what that result covers,
+-- linked visitor or user, UserState]; UserState as in schemas/inference.py.
 
 local HISTORY, SEEN, ITEMS, CART = 128, 1024, 512, 128
 local DAY_MS = 86400000
@@ -14,9 +14,9 @@ local FAST_MS, SLOW_MS = 30 * DAY_MS, 200 * DAY_MS
 
 local ttl, session = tonumber(ARGV[1]), ARGV[2] == '1'
 local changes, ids = cmsgpack.unpack(ARGV[3]), ARGV[4]
-local meta = redis.call('HMGET', KEYS[1], 'version', 'event_time', 'result_version', 'linked')
+local meta = redis.call('HMGET', KEYS[1], 'version', 'event_time', 'result_version', 'covers', 'linked')
 local version, event_time = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
-local result_version, linked = tonumber(meta[3] or -1), meta[4] or ''
+local result_version, covers, linked = tonumber(meta[3] or -1), meta[4] or '\144', meta[5] or ''
 local seen = redis.call('GET', KEYS[5]) or ''
 
 local function known(id)
@@ -104,7 +104,7 @@ for i = 1, #flat, 2 do
   items[#items + 1], values[#values + 1] = flat[i], flat[i + 1]
 end
 local packed = table.concat(values)
-return '\150' .. cmsgpack.pack(version) .. cmsgpack.pack(event_time) .. cmsgpack.pack(fresh)
-  .. cmsgpack.pack(result_version) .. cmsgpack.pack(linked)
+return '\151' .. cmsgpack.pack(version) .. cmsgpack.pack(event_time) .. cmsgpack.pack(fresh)
+  .. cmsgpack.pack(result_version) .. covers .. cmsgpack.pack(linked)
   .. '\148' .. strings(redis.call('ZREVRANGE', KEYS[2], 0, -1, 'WITHSCORES')) .. strings(items)
   .. '\198' .. struct.pack('>I4', #packed) .. packed .. strings(redis.call('HGETALL', KEYS[4]))

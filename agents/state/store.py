@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 from redis.asyncio import Redis
 
+from agents.ack_window import OffsetRun
 from agents.state.changes import Change, changes_of_history
 from agents.state.connection import send_all
 from agents.state.scripts import Script, while_away
@@ -35,6 +36,7 @@ class Applied(Struct, frozen=True, array_like=True, gc=False):
     event_time_ms: int
     new_events: int
     result_version: int
+    covers: tuple[OffsetRun, ...]  # of the stored result; whether it was sent, Redis does not know
     linked: str
     state: Raw
 
@@ -46,6 +48,7 @@ class StoredResult(Struct, frozen=True):
     version: int
     data: bytes
     session: str | None
+    covers: tuple[OffsetRun, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,7 +98,7 @@ class UserStore:
         """Store each unless a newer one is stored. Returns which were: only those may be sent. One pipeline."""
         answers = await self._finish.call_each([
             (2, f"{keys.user(result.user)}:meta", keys.recommendations(result.user), result.version, result.data,
-             self._ttl_s if result.session is None else self._session_ttl_s)
+             self._ttl_s if result.session is None else self._session_ttl_s, _encode(result.covers))
             for result in results
         ])
         return [answer == 1 for answer in answers]

@@ -104,7 +104,7 @@ class GaplessConsumer(driver.Consumer):
             await asyncio.sleep(0.02)
             return False
         self._generation = start.generation
-        self._window = AckWindow()
+        self._window = AckWindow(start.offsets)
         self._next = dict(start.offsets)
         self._committed = dict(start.offsets)
         return True

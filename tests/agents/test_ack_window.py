@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.ack_window import AckWindow, Partition
+from agents.ack_window import AckWindow, OffsetRun, Partition
 
 CLICKS = Partition("clicks", 0)
 
@@ -71,3 +71,27 @@ def test_what_was_delivered_but_not_taken_is_not_waited_for() -> None:
     window.done(CLICKS, 1)
     assert window.in_hand == 0
     assert window.positions() == {CLICKS: 2}
+
+
+@given(log_with_holes, st.randoms(use_true_random=False), st.integers(0, 60), st.integers(0, 2))
+def test_a_run_is_settled_when_all_of_it_is_done_or_was_committed_before(
+    offsets: list[int], random: object, finished: int, asked: int
+) -> None:
+    start = offsets[len(offsets) // 2]
+    window = AckWindow({CLICKS: start})
+    delivered = [offset for offset in offsets if offset >= start]
+    window.deliver(CLICKS, delivered)
+    window.take(len(delivered))
+    random.shuffle(delivered)  # type: ignore[attr-defined]
+    for offset in delivered[:finished]:
+        window.done(CLICKS, offset)
+    for _ in range(asked):
+        window.positions()
+    for offset in offsets:
+        known = offset < start or offset in delivered[:finished]
+        assert window.settled(OffsetRun("clicks", 0, offset, offset)) == known
+    assert not window.settled(OffsetRun("clicks", 0, 0, 1000))
+
+
+def test_nothing_is_known_of_a_partition_that_is_not_assigned() -> None:
+    assert not AckWindow({CLICKS: 5}).settled(OffsetRun("clicks", 1, 0, 0))

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
-from agents.ack_window import AckWindow, Partition
+from agents.ack_window import AckWindow, OffsetRun, Partition
 from agents.coalescer import Coalescer, Held, Work, covers
 from schemas.results import Trigger
 from tests.doubles import record
@@ -18,7 +19,7 @@ def work(
     version = offset if version is None else version
     time_ms = offset if time_ms is None else time_ms
     return Work(user, None, version, time_ms, Raw(b"%d" % version), Trigger("s", str(offset)), time_ms, (str(offset),),
-                answered, [Held(record(b"", offset=offset), Partition("retail.clickstream.v1", 0), WINDOW)])
+                answered, held=[Held(record(b"", offset=offset), Partition("retail.clickstream.v1", 0), WINDOW)])
 
 
 def offsets(work: Work) -> list[int]:
@@ -76,5 +77,19 @@ def test_a_redelivery_that_rides_with_a_new_event_is_answered_by_the_model() -> 
 @given(st.sets(st.integers(0, 40), max_size=20))
 def test_covers_hold_exactly_the_offsets(numbers: set[int]) -> None:
     held = [Held(record(b"", offset=n), Partition("retail.clickstream.v1", n % 2), WINDOW) for n in numbers]
-    runs = covers(held)
+    runs = covers(replace(work("a", 1), held=held))
     assert {(p, o) for _, p, first, last in runs for o in range(first, last + 1)} == {(n % 2, n) for n in numbers}
+
+
+def test_what_the_stored_result_answers_is_covered_again_unless_it_is_known_to_be_done() -> None:
+    here, elsewhere = Partition("clicks", 0), "purchases"
+    window = AckWindow({here: 5})
+    window.deliver(here, [5, 6, 7])
+    window.take(3)
+    window.done(here, 6)
+    stored = (OffsetRun("clicks", 0, 3, 4), OffsetRun("clicks", 0, 5, 5), OffsetRun("clicks", 0, 6, 6),
+              OffsetRun(elsewhere, 0, 1, 2), OffsetRun("clicks", 0, 7, 7))
+    again = replace(work("a", 7), held=[Held(record(b"", offset=7), here, window)], stored_covers=stored)
+    assert covers(again) == (
+        OffsetRun("clicks", 0, 7, 7), OffsetRun("clicks", 0, 5, 5), OffsetRun(elsewhere, 0, 1, 2),
+    )

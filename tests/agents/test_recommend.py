@@ -23,10 +23,10 @@ from agents.transport.consumer import Chunk
 from footfall.stack import Stack
 from schemas.inference import Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
 from schemas.results import Reason, RecommendedItem
-from tests.doubles import RecordingProducer, as_bytes, click, record
+from tests.doubles import RecordingProducer, as_bytes, click, purchase, record
 
 pytestmark = pytest.mark.stack
-CLICKS = "retail.clickstream.v1"
+CLICKS, PURCHASES = "retail.clickstream.v1", "retail.purchases.v1"
 
 
 class ScriptedWorker:
@@ -63,11 +63,14 @@ class Agent:
             self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", clock=lambda: self.now_s
         )
         self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
-        self.window, self.partition, self.offset, self.prefix = AckWindow(), Partition(CLICKS, 0), 0, prefix
+        self.partition, self.offset, self.prefix = Partition(CLICKS, 0), 0, prefix
+        self.window = AckWindow({Partition(CLICKS, 0): 0})
 
     async def deliver(self, *events: dict[str, Any] | bytes) -> None:
         values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
-        records = [record(value, offset=self.offset + n) for n, value in enumerate(values)]
+        records = [
+            record(value, topic=self.partition.topic, offset=self.offset + n) for n, value in enumerate(values)
+        ]
         self.offset += len(records)
         self.window.deliver(self.partition, (one.offset for one in records))
         self.window.take(len(records))
@@ -250,6 +253,32 @@ async def test_a_result_that_is_refused_as_too_old_is_made_again_for_the_newer_s
     (result,) = await agent.results(1)
     assert result["data"]["history_version"] == 2
     assert result["data"]["covers"][0]["from"] == 0
+
+
+async def test_what_a_killed_process_stored_and_did_not_send_is_covered_by_the_next_result(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    killed = Agent(stack, prefix)
+    async with killed.running():
+        killed.producer.hold = True
+        await killed.deliver(click(user=prefix, id="1"))
+        killed.answer(1, "x")
+        async with asyncio.timeout(5):
+            while not killed.producer.pending:
+                await asyncio.sleep(0)
+    agent.partition = Partition(PURCHASES, 0)  # the successor answers another event of the user first
+    await agent.deliver(purchase(["rug"], user=prefix, id="2"))
+    agent.answer(1, "y")
+    (result,) = await agent.results(1)
+    assert result["data"]["covers"] == [
+        {"topic": PURCHASES, "partition": 0, "from": 0, "to": 0}, {"topic": CLICKS, "partition": 0, "from": 0, "to": 0},
+    ]
+    await agent.until_acked(1)
+    agent.partition, agent.offset = Partition(CLICKS, 0), 0
+    await agent.deliver(click(user=prefix, id="1"))  # and then the first is read again
+    await agent.results(2)
+    first, again = agent.sent()
+    assert first == again
 
 
 async def test_a_record_that_kafka_did_not_take_is_sent_again_with_the_same_bytes(agent: Agent, prefix: str) -> None:
