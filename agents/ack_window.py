@@ -45,6 +45,11 @@ class AckWindow:
         """How many taken offsets are not done yet."""
         return self._in_hand
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something that was delivered was not done when `positions` was last asked for."""
+        return any(self._delivered.values())
+
     def deliver(self, partition: Partition, offsets: Iterable[int]) -> None:
         """Note offsets put before the agent, in the order of the log."""
         self._done.setdefault(partition, set())

@@ -3,22 +3,27 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 import faust
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.auth import SASLCredentials, SSLCredentials
 
 import agents.transport  # noqa: F401 - registers gapless://
 from agents import facts, recommend
 from agents.answers import Answers
+from agents.coalescer import Work
 from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
+from agents.liveness import Heartbeat, Progress, heartbeat_fd
 from agents.publisher import Publisher
 from agents.state.connection import connect
 from agents.state.facts_store import FactsStore
+from agents.state.scripts import is_away as redis_is_away
 from agents.state.store import UserStore
-from agents.transport.consumer import Chunk
+from agents.transport.consumer import Chunk, GaplessConsumer
 from agents.transport.intake import chunks
 from agents.worker_client import WorkerClient
 from schemas.settings import Settings, SettingsError
@@ -29,6 +34,7 @@ logger = logging.getLogger(__name__)
 UPKEEP_S = 1.0  # how old the list of unavailable items may be; readers check again anyway
 
 Handle = Callable[[Sequence[Chunk]], Awaitable[None]]
+LAG_S = 10.0  # between questions to the broker; several in the time that `Progress` allows
 Running = Callable[[], "contextlib.AbstractAsyncContextManager[Handle]"]
 
 
@@ -36,6 +42,7 @@ class App(faust.App):
     """A Faust app that also knows how long a fetch may wait."""
 
     fetch_max_wait_ms: int = 500
+    progress: Progress
 
     def _create_directories(self) -> None:
         """Do nothing: without tables there is nothing to keep in files, and the root may be read-only."""
@@ -72,22 +79,47 @@ def create_app(settings: Settings, capability: str) -> App:
         web_enabled=False,
     )
     app.fetch_max_wait_ms = settings.fetch_max_wait_ms
-    _add_agent(app, [topic.full_name(settings.prefix) for topic in topics], lambda: wiring(app, settings))
+    app.progress = Progress()
+    _add_agent(app, settings, [topic.full_name(settings.prefix) for topic in topics], lambda: wiring(app, settings))
     return app
 
 
-def _add_agent(app: App, topics: Sequence[str], running: Running) -> None:
+def _add_agent(app: App, settings: Settings, topics: Sequence[str], running: Running) -> None:
     async def agent(stream: Any) -> None:
         try:
-            async with running() as handle:
+            async with _background(*_signs_of_life(app, settings)), running() as handle:
                 async for taken in chunks(stream):
+                    app.progress.worked()
                     await handle(taken)
+                    app.progress.worked()
         except Exception as error:
             # fail-stop: nothing of what is in hand is acknowledged, all of it is read again after the restart
             logger.exception("the agent failed; this process stops and its events will be read again")
             await app.crash(error)
 
     app.agent(app.topic(*topics), name=app.conf.id)(agent)
+
+
+def _signs_of_life(app: App, settings: Settings) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+    behind = broker_away = False
+
+    async def look() -> None:
+        nonlocal behind, broker_away
+        while True:
+            await asyncio.sleep(LAG_S)
+            try:
+                async with asyncio.timeout(LAG_S):
+                    behind, broker_away = await cast("GaplessConsumer", app.consumer).is_behind(), False
+            except (KafkaError, ConsumerStoppedError):
+                broker_away = True
+            except TimeoutError:  # not even the consumer's own thread answers
+                behind, broker_away = True, False
+
+    heartbeat = Heartbeat(
+        lambda: app.progress.symptom(behind=behind, holding=broker_away or redis_is_away()),
+        alive_within_s=settings.alive_within_s, lease_s=settings.lease_s, fd=heartbeat_fd(os.environ),
+    )
+    return heartbeat.run, look
 
 
 @contextlib.asynccontextmanager
@@ -104,10 +136,14 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
     )
     answers = Answers(
         users, publisher, dead_letters, fallback, RECOMMENDATIONS.full_name(settings.prefix),
-        on_done=lambda work: capability.on_done(work),
+        on_done=lambda work: done(work),
         restart=lambda work: capability.start(work),
     )
     capability = recommend.Recommend(users, worker, answers, dead_letters, fallback, settings.prefix)
+
+    def done(work: Work) -> None:
+        app.progress.worked()
+        capability.on_done(work)
 
     async def upkeep() -> None:
         saved: Sequence[str] = fallback.popular

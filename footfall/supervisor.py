@@ -1,7 +1,7 @@
 """Keeps child processes running: restarts with exponential backoff, stops them with us, says what happens to them.
 
-Each child runs under `footfall.guard`, so it ends even when this process is killed. Knows nothing of what the
-children do.
+A child that ends with BAD_SETTINGS is given up: started again, it would end the same way. Each child runs under
+`footfall.guard`, so it ends even when this process is killed. Knows nothing of what the children do.
 """
 
 import asyncio
@@ -19,17 +19,23 @@ from msgspec import Struct
 
 from footfall import guard
 
+BAD_SETTINGS = 2  # what our own commands, and argparse and click, exit with
 TAIL_LINES = 15
 _TAIL_BYTES = 8192
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """What to run. `environment` adds to ours. Without `log_path` the child's output goes to our stderr."""
+    """What to run. `environment` adds to ours. Without `log_path` the child's output goes to our stderr.
+
+    A child that has once written to FOOTFALL_HEARTBEAT_FD and is then silent for `alive_within_s` and a second is
+    killed, and started again as after any end; 0: nobody listens. See `footfall.guard`.
+    """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = {}
     log_path: Path | None = None
+    alive_within_s: float = 0.0
 
 
 class Backoff(Struct, frozen=True, kw_only=True):
@@ -52,7 +58,7 @@ class ProcessEvent(Struct, frozen=True, kw_only=True):
     """Something happened to a child. `exit_code` is 128 + signal where a signal ended it."""
 
     name: str
-    kind: Literal["started", "exited", "stopped"]
+    kind: Literal["started", "exited", "stopped", "given up"]
     pid: int
     exit_code: int | None = None
     restart_in_s: float | None = None
@@ -64,6 +70,8 @@ class ProcessEvent(Struct, frozen=True, kw_only=True):
         if self.kind == "stopped":
             return f"{self.name} stopped ({describe_exit(self.exit_code)})"
         tail = f"; the end of its log:\n{self.log_tail}" if self.log_tail else ""
+        if self.kind == "given up":
+            return f"{self.name} ended ({describe_exit(self.exit_code)}): fix the settings; not started again{tail}"
         return f"{self.name} ended ({describe_exit(self.exit_code)}), starts again in {self.restart_in_s:.1f} s{tail}"
 
 
@@ -71,6 +79,7 @@ class ProcessState(Struct, frozen=True, kw_only=True):
     """A child as it is now."""
 
     running: bool = False
+    given_up: bool = False
     pid: int | None = None
     restarts: int = 0
     last_exit: int | None = None
@@ -143,6 +152,10 @@ class Supervisor:
         self._stopping.set()
         await asyncio.wait(self._tasks)
 
+    async def until_given_up(self) -> None:
+        """Return when no child is left to look after: every one was given up, or stopped."""
+        await asyncio.wait(self._tasks)
+
     @property
     def states(self) -> dict[str, ProcessState]:
         """How each child is, with the end of its log."""
@@ -168,6 +181,18 @@ class Supervisor:
                 self._states[process.name] = ProcessState(restarts=restarts, last_exit=code)
             if self._stopping.is_set():
                 self._on_event(ProcessEvent(name=process.name, kind="stopped", pid=child.pid, exit_code=code))
+                return
+            if code == BAD_SETTINGS:
+                self._states[process.name] = ProcessState(given_up=True, restarts=restarts, last_exit=code)
+                self._on_event(
+                    ProcessEvent(
+                        name=process.name,
+                        kind="given up",
+                        pid=child.pid,
+                        exit_code=code,
+                        log_tail=tail(process.log_path),
+                    )
+                )
                 return
             failures = 1 if self._clock() - started_s >= self._backoff.stable_s else failures + 1
             delay_s = self._backoff.delay_s(failures, self._chance())
@@ -201,7 +226,7 @@ class GuardedChild:
         if process.log_path is not None:
             process.log_path.parent.mkdir(parents=True, exist_ok=True)
         guarding = await asyncio.create_subprocess_exec(
-            *guard.command(process.argv, grace_s, process.log_path),
+            *guard.command(process.argv, grace_s, process.log_path, process.alive_within_s),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **process.environment},
@@ -225,19 +250,20 @@ class GuardedChild:
             return await self._guarding.wait()
 
 
-async def run_until_signal(processes: Sequence[Process], on_event: Callable[[ProcessEvent], None]) -> None:
-    """Run the processes until SIGTERM or Ctrl-C, then stop them."""
+async def run_until_signal(processes: Sequence[Process], on_event: Callable[[ProcessEvent], None]) -> int:
+    """Run the processes until SIGTERM or Ctrl-C, then stop them: 0. BAD_SETTINGS once all of them are given up."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, told.set)
     try:
-        async with Supervisor(processes, on_event=on_event):
-            await told.wait()
+        async with Supervisor(processes, on_event=on_event) as supervisor:
+            await _first(told.wait(), supervisor.until_given_up())
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+    return 0 if told.is_set() else BAD_SETTINGS
 
 
 def describe_exit(code: int | None) -> str:

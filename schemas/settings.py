@@ -32,6 +32,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     user_ttl_s: int = 90 * 86_400
     session_ttl_s: int = 1800
 
+    @property
+    def alive_within_s(self) -> float:
+        """For how long an agent may be silent before its guard ends it: well below the session time-out."""
+        return self.session_timeout_s / 2
+
+    @property
+    def lease_s(self) -> float:
+        """For how long an agent that stands still surely keeps its partitions: its last sign may be a sixth old."""
+        return self.session_timeout_s * 5 / 6
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings.

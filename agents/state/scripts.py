@@ -19,19 +19,32 @@ TIMEOUT_S = 5.0  # of one pipeline: one timer, where redis-py's own would be one
 AWAY = (ConnectionError, BusyLoadingError, OutOfMemoryError, OSError)  # OSError holds TimeoutError
 
 
+_waiting = 0  # calls that Redis has failed at least once; one Redis per process
+
+
+def is_away() -> bool:
+    """Whether some call waits for Redis to come back."""
+    return _waiting > 0
+
+
 async def while_away(operation: Callable[[], Awaitable[Result]]) -> Result:
     """Do it; while Redis is away, loading or full, wait and do it again. Meanwhile nothing is acknowledged."""
+    global _waiting  # noqa: PLW0603
     attempt = 0
-    while True:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await operation()
-        except AWAY as error:
-            wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
-            if attempt % 30 == 0:
-                logger.warning("Redis cannot serve (%s); all work holds until it can", type(error).__name__)
-            attempt += 1
-            await asyncio.sleep(wait_s)
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    return await operation()
+            except AWAY as error:
+                wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+                if attempt % 30 == 0:
+                    logger.warning("Redis cannot serve (%s); all work holds until it can", type(error).__name__)
+                _waiting += attempt == 0
+                attempt += 1
+                await asyncio.sleep(wait_s)
+    finally:
+        _waiting -= attempt > 0
 
 
 class Script:

@@ -203,6 +203,10 @@ class GaplessConsumer(driver.Consumer):
             logger.warning("%d events are not done; they will be read again", window.in_hand)
         await self.commit()
 
+    async def is_behind(self) -> bool:
+        """Whether there is anything to do. Raises KafkaError while the broker is away: then nothing can be finished."""
+        return await self._thread.call_thread(self._thread.is_behind) or self._window.unfinished
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Do nothing: Faust's stall detector watches streams, which we do not use."""
 

@@ -1,13 +1,17 @@
 """What runs in Faust's consumer thread: the aiokafka consumer, its seeks and its commits."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaTimeoutError
 from faust.transport.drivers import aiokafka as driver
 
 from agents.ack_window import Partition
+
+BROKER_ANSWERS_S = 5.0
 
 
 class Start(NamedTuple):
@@ -67,6 +71,23 @@ class GaplessThread(driver.AIOKafkaConsumerThread):
             consumer.seek(tp, offset)
         return Start({Partition(tp.topic, tp.partition): offset for tp, offset in start.items()},
                      coordinator.generation)
+
+    async def is_behind(self) -> bool:
+        """Whether the broker has records that were not fetched. Raises KafkaError while it is away."""
+        consumer = self._ensure_consumer()
+        try:
+            async with asyncio.timeout(BROKER_ANSWERS_S):  # in here: a call that hangs would hold this thread's queue
+                ends = await consumer.end_offsets(list(consumer.assignment()))
+        except TimeoutError:
+            raise KafkaTimeoutError from None
+        subscription = consumer._subscription.subscription  # noqa: SLF001 - pinned, see pins.py
+        assignment = subscription and subscription.assignment
+        for tp, end in ends.items():
+            state = assignment and assignment.state_value(tp)
+            # never `position()`: that waits for one. Not what was handed over either: the end may be a marker
+            if not state or not state.has_valid_position or state.position < end:
+                return True
+        return False
 
     async def seek_back(self, tp: Any, offset: int) -> None:
         """Read one partition again from `offset`, if it is still ours."""

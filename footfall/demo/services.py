@@ -57,7 +57,7 @@ class Services:
         environment = {**environment, "FOOTFALL_WORKERS": listen}
         agents = [
             Process(name=name, log_path=logs / f"{name}.log", environment=environment,
-                    argv=(sys.executable, "-m", "agents", name))
+                    argv=(sys.executable, "-m", "agents", name), alive_within_s=settings.alive_within_s)
             for name in ("facts", "recommend")
         ]
         self.supervisor = Supervisor(agents if settings.workers else [worker, *agents], on_event=self._happened)
@@ -141,10 +141,10 @@ class Services:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not await ready():
             state = self.supervisor.states.get(name)
-            gave_up = state is not None and state.restarts >= GIVE_UP_AFTER_EXITS
+            gave_up = state is not None and (state.given_up or state.restarts >= GIVE_UP_AFTER_EXITS)
             if gave_up or time.monotonic() > deadline:
                 late = f"was not ready within {READY_TIMEOUT_S:g} s"
-                why = f"ended {state.restarts} times" if gave_up and state else late
+                why = f"ended {state.restarts + state.given_up} times" if gave_up and state else late
                 tail = state.log_tail if state and state.log_tail else "(its log is empty)"
                 raise ServiceError(
                     f"{name} {why}; the end of its log:\n{tail}\nRun `footfall doctor` to see what is wrong with the "

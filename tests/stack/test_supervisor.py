@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footfall.supervisor import Backoff, Process, ProcessEvent, Supervisor, describe_exit, tail
+from footfall.supervisor import Backoff, Process, ProcessEvent, Supervisor, describe_exit, run_until_signal, tail
 
 SLEEPER = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
+MISUSED = (sys.executable, "-c", "import sys; print('FOOTFALL_X is not set', flush=True); sys.exit(2)")
 STUBBORN = (
     sys.executable,
     "-c",
@@ -26,10 +27,11 @@ STUBBORN = (
 
 
 class FakeChild:
-    """Fails when `lifetime` is over, or runs until it is stopped when there is none."""
+    """Ends with `code` when `lifetime` is over, or runs until it is stopped when there is none."""
 
-    def __init__(self, pid: int = 1, lifetime: Callable[[], None] | None = None) -> None:
+    def __init__(self, pid: int = 1, lifetime: Callable[[], None] | None = None, code: int = 1) -> None:
         self.pid = pid
+        self.code = code
         self.stopped = asyncio.Event()
         self._lifetime = lifetime
 
@@ -38,11 +40,11 @@ class FakeChild:
             await self.stopped.wait()
             return 143
         self._lifetime()
-        return 1
+        return self.code
 
     async def stop(self) -> int:
         self.stopped.set()
-        return 143 if self._lifetime is None else 1
+        return 143 if self._lifetime is None else self.code
 
 
 class Scene:
@@ -130,6 +132,48 @@ async def test_an_error_of_the_listener_ends_the_block_and_the_children() -> Non
         async with Supervisor([Process(name="a", argv=("x",))], on_event=listener, launch=launch):
             await asyncio.Event().wait()
     assert child.stopped.is_set()
+
+
+async def test_a_child_with_bad_settings_is_given_up_and_the_event_says_what_to_do() -> None:
+    events: list[ProcessEvent] = []
+
+    async def launch(_process: Process, _grace_s: float) -> FakeChild:
+        return FakeChild(lifetime=lambda: None, code=2)
+
+    async with asyncio.timeout(5), Supervisor(
+        [Process(name="a", argv=("x",))], on_event=events.append, launch=launch
+    ) as supervisor:
+        await supervisor.until_given_up()
+        state = supervisor.states["a"]
+    assert [event.kind for event in events] == ["started", "given up"]
+    assert str(events[-1]) == "a ended (exit code 2): fix the settings; not started again"
+    assert (state.running, state.given_up, state.restarts, state.last_exit) == (False, True, 0, 2)
+
+
+async def test_when_all_are_given_up_the_run_ends_with_2_and_the_reasons(tmp_path: Path) -> None:
+    events: list[ProcessEvent] = []
+    processes = [Process(name=name, argv=MISUSED, log_path=tmp_path / name) for name in "ab"]
+    async with asyncio.timeout(60):
+        assert await run_until_signal(processes, events.append) == 2
+    given_up = [event for event in events if event.kind == "given up"]
+    assert sorted(event.name for event in given_up) == ["a", "b"]
+    assert all("FOOTFALL_X is not set" in str(event) for event in given_up)
+
+
+async def test_one_that_is_given_up_does_not_end_the_others_and_a_signal_ends_the_run_with_0(tmp_path: Path) -> None:
+    events: list[ProcessEvent] = []
+
+    def listen(event: ProcessEvent) -> None:
+        events.append(event)
+        if {event.kind for event in events} == {"started", "given up"} and len(events) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    processes = [
+        Process(name=name, argv=argv, log_path=tmp_path / name) for name, argv in (("a", MISUSED), ("b", SLEEPER))
+    ]
+    async with asyncio.timeout(60):
+        assert await run_until_signal(processes, listen) == 0
+    assert (events[-1].name, events[-1].kind) == ("b", "stopped")
 
 
 async def test_two_processes_of_one_name_are_refused() -> None:
