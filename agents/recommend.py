@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from agents.answers import Answers, NoReply
+from agents.applying import EventBatch, Group
 from agents.coalescer import Coalescer, Held, Work
 from agents.dead_letters import DeadLetters
-from agents.decoding import EventDecoder, Poison, event_time_ms
+from agents.decoding import EventDecoder, Poison
 from agents.fallback import Fallback
-from agents.state.changes import Change, change_of, event_id, looked_at
+from agents.state.changes import looked_at
 from agents.state.store import Applied, UserChanges, UserStore
 from agents.transport.consumer import Chunk
 from schemas import events
@@ -44,31 +45,6 @@ class Worker(Protocol):
     def queued(self) -> int: ...
     def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
     def cancel(self, ids: Sequence[int]) -> None: ...
-
-
-class _Group(Struct, eq=False):
-    """The events of one user (and session, without consent) in one intake."""
-
-    user: str
-    session: str | None
-    changes: list[Change] = []
-    ids: bytes = b""
-    held: list[Held] = []
-    visitor: str = ""  # seen together with a login
-    newest: events.CustomerEvent | None = None
-    newest_ms: int = -1
-
-    def add(self, event: events.CustomerEvent, held: Held) -> None:
-        time_ms = event_time_ms(event.time.timestamp(), held.record.timestamp)
-        seen_as = event_id(event.source, event.id)
-        self.changes.append(change_of(event, seen_as, time_ms))
-        self.ids += seen_as
-        self.held.append(held)
-        if time_ms >= self.newest_ms:
-            self.newest, self.newest_ms = event, time_ms
-        data = event.data
-        if data.visitor_id is not None and data.user_id is not None and data.consent:
-            self.visitor = f"{events.VISITOR_PREFIX}{data.visitor_id}"
 
 
 class Recommend:
@@ -102,7 +78,7 @@ class Recommend:
 
     async def handle(self, taken: Sequence[Chunk]) -> None:
         """Hops 2 to 5 for everything that the intake holds; returns when there is room for more."""
-        groups: dict[tuple[str, str | None], _Group] = {}
+        batch = EventBatch()
         for chunk in taken:
             decode = self._decoders[chunk.partition.topic]
             for record in chunk.records:
@@ -111,15 +87,9 @@ class Recommend:
                 if isinstance(event, Poison):
                     await self._dead_letters.send(record, event)
                     held.done()
-                    continue
-                data = event.data
-                session = None if data.consent else data.session_id or data.visitor_id or "-"
-                user = data.user
-                group = groups.get((user, session))
-                if group is None:
-                    group = groups[user, session] = _Group(user, session)
-                group.add(event, held)
-        for group, applied in await self._apply(list(groups.values())):  # hop 3
+                else:
+                    batch.add(event, record.timestamp).held.append(held)
+        for group, applied in await batch.apply(self._store):  # hop 3
             self._held += len(group.held)
             work = self.coalescer.offer(_work(group, applied))  # hop 4
             if work is not None:
@@ -192,21 +162,9 @@ class Recommend:
                 if work is not None:
                     self.start(work)
 
-    async def _apply(self, groups: Sequence[_Group]) -> list[tuple[_Group, Applied]]:
-        states = await self._store.apply([
-            UserChanges(group.user, group.changes, group.ids, group.session) for group in groups
-        ])
-        for index, (group, state) in enumerate(zip(groups, states, strict=True)):
-            if group.visitor and state.linked != group.visitor:
-                states[index] = await self._store.link(group.user, group.visitor)
-            elif state.linked and group.user.startswith(events.VISITOR_PREFIX):
-                await self._store.unlink(state.linked, group.user)
-        return list(zip(groups, states, strict=True))
 
-
-def _work(group: _Group, applied: Applied) -> Work:
+def _work(group: Group, applied: Applied) -> Work:
     event = group.newest
-    assert event is not None  # noqa: S101 - a group is made for its first event
     return Work(
         group.user, group.session, applied.version, applied.event_time_ms, applied.state,
         Trigger(event.source, event.id), group.newest_ms, looked_at(event),

@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 
 from footfall.cli.base import Commands, UsersError, end, require_connection
+from footfall.cli.dlq import dlq
 from footfall.cli.models import evaluate, train
+from footfall.cli.rebuild import rebuild
 from footfall.cli.stack import stack, topics
 from footfall.datasets import NAMES as DATASETS
 from schemas.settings import Settings
@@ -47,8 +49,8 @@ def cli() -> None:
     """
 
 
-for group in (stack, topics, train, evaluate):
-    cli.add_command(group)
+for command in (stack, topics, train, evaluate, dlq, rebuild):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -110,13 +112,16 @@ def agents(capabilities: tuple[str, ...]) -> None:
     from footfall.supervisor import Process, run_until_signal
 
     require_connection(f"agents {' '.join(capabilities)}")
-    if "recommend" in capabilities and not Settings.from_environment().workers:
+    settings = Settings.from_environment()
+    if "recommend" in capabilities and not settings.workers:
         raise UsersError("FOOTFALL_WORKERS must be set: the endpoint that `footfall worker --listen` uses")
     processes = [
-        Process(name=capability, argv=(sys.executable, "-m", "agents", capability))
+        Process(
+            name=capability, argv=(sys.executable, "-m", "agents", capability), alive_within_s=settings.alive_within_s
+        )
         for capability in dict.fromkeys(capabilities)
     ]
-    asyncio.run(run_until_signal(processes, lambda event: click.echo(f"footfall: {event}", err=True)))
+    end(asyncio.run(run_until_signal(processes, lambda event: click.echo(f"footfall: {event}", err=True))))
 
 
 @cli.command()

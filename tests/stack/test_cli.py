@@ -13,7 +13,8 @@ from footfall.cli import CAPABILITIES, cli
 from footfall.stack import Stack
 
 COMMANDS = {
-    "agents", "demo", "doctor", "evaluate", "evaluate recommender", "replay", "schema", "schema export", "stack",
+    "agents", "demo", "dlq", "dlq list", "dlq retry", "dlq show", "doctor", "evaluate", "evaluate recommender",
+    "rebuild", "replay", "schema", "schema export", "stack",
     "stack down", "stack exec", "stack status", "stack up", "topics", "topics create", "topics list", "train",
     "train recommender", "worker",
 }  # fmt: skip

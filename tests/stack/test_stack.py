@@ -186,7 +186,7 @@ def test_no_server_outlives_a_kill(victim: str, tmp_path: Path) -> None:
     code = """
         import time, footfall.stack, schemas.settings
         with footfall.stack.Stack(schemas.settings.Settings()) as stack:
-            guards = [server._guard.pid for server in stack._servers]
+            guards = [server._guard.pid for server in stack.servers.values()]
             print(*stack.pids.values(), *guards, flush=True)
             time.sleep(600)
     """
