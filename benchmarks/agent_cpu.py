@@ -35,7 +35,7 @@ from schemas.settings import Settings, ipc_endpoint
 from schemas.topics import CLICKSTREAM, PURCHASES, RECOMMENDATIONS
 
 TOPICS = (CLICKSTREAM, PURCHASES, RECOMMENDATIONS)
-TARGETS_US = {"decode_dispatch": 20, "with_history": 60, "full": 120, "full_no_coalescing": 120}
+TARGETS_US = {"consume": 12, "decode_dispatch": 20, "with_history": 60, "full": 120, "full_no_coalescing": 120}
 RUN_TIMEOUT_S = 180.0
 REFERENCE_LOOPS = 50_000
 STAT = Path("/proc/stat")  # Linux; elsewhere the figures are a little noisier
@@ -58,6 +58,7 @@ class Variant(Struct, frozen=True):
 VARIANTS = (
     Variant("raw_getmany", "raw_getmany"),
     Variant("stock_take", "stock_take"),
+    Variant("consume", "consume"),
     Variant("decode_dispatch", "decode_dispatch"),
     Variant("with_history", "with_history", keeps_history=True),
     Variant("full", "full", keeps_history=True, writes=True),

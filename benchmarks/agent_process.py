@@ -128,6 +128,22 @@ def stock_take(meter: Meter) -> None:
 # -- our agent
 
 
+def consume(meter: Meter) -> None:
+    """Hops 1 and 8 alone: records come in chunks and are acknowledged, undecoded."""
+    from agents.transport.consumer import Chunk  # noqa: PLC0415
+
+    async def acknowledge(taken: Sequence[Chunk]) -> None:
+        for chunk in taken:
+            for record in chunk.records:
+                chunk.window.done(chunk.partition, record.offset)
+
+    @contextlib.asynccontextmanager
+    async def wiring(*_: Any) -> AsyncIterator[Any]:
+        yield acknowledge
+
+    _agent(meter, wiring)
+
+
 def decode_dispatch(meter: Meter) -> None:
     """Hops 1, 2, 4 and 8: no state, and a worker and a topic that answer at once."""
     from agents.state.store import Applied, UserChanges, UserStore  # noqa: PLC0415
@@ -245,7 +261,7 @@ def _measure_from_assignment(app: Any, meter: Meter) -> None:
 
 
 VARIANTS: dict[str, Callable[[Meter], None]] = {
-    run.__name__: run for run in (raw_getmany, stock_take, decode_dispatch, with_history, full)
+    run.__name__: run for run in (raw_getmany, stock_take, consume, decode_dispatch, with_history, full)
 }
 
 

@@ -144,6 +144,7 @@ class Ledger:
 
         `sent_ms` is the wall clock when it was handed to the producer. `visitor`: the user whose history the event
         links to `user`; that visitor has no result of its own any more. `result_free`: its kind calls for no result.
+        `user` is empty for a record that is no event: a dead letter must answer it.
         """
         part = self._partition(topic, partition)
         at = part.index(offset)
@@ -159,6 +160,8 @@ class Ledger:
         elif not already & (_ANSWERED | _DEAD):
             part.sent_ms[offset] = sent_ms
             self._waiting += 1
+        if not user:
+            return
         row = self._user(user)
         row.newest_event_ms = max(row.newest_event_ms, event_ms)
         if visitor is not None and visitor != user and visitor in self._users:

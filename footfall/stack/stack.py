@@ -57,7 +57,7 @@ class Stack:
         self.settings = msgspec.structs.replace(settings, home=settings.home.expanduser())
         self._directory = directory
         self._machine = machine or Machine()
-        self._servers: list[Server] = []
+        self.servers: dict[str, Server] = {}  # those that run here, as `broker` and `cache`
         self._lock: IO[str] | None = None
         self._temporary: Path | None = None
 
@@ -83,19 +83,19 @@ class Stack:
     @property
     def pids(self) -> dict[str, int]:
         """The processes of the servers that run here."""
-        return {server.name: server.pid for server in self._servers}
+        return {server.name: server.pid for server in self.servers.values()}
 
     def failure(self) -> str | None:
         """What a server that ended on its own left in its log, or None while all run."""
-        for server in self._servers:
+        for server in self.servers.values():
             if (code := server.exit_code()) is not None:
                 return f"{server.name} ended with exit code {code}; the end of its log:\n{server.tail()}"
         return None
 
     def close(self) -> None:
         """Stop what runs here. Again is fine."""
-        while self._servers:
-            self._servers.pop().stop()
+        while self.servers:
+            self.servers.popitem()[1].stop()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -125,7 +125,7 @@ class Stack:
             self.broker = Broker("external")
             return
         engine = find_broker(self.settings, self._machine, directory)
-        port = self._start(engine, directory)
+        port = self._start("broker", engine, directory)
         kind: Literal["tansu", "apache-kafka"] = "tansu" if engine.kind == "tansu" else "apache-kafka"
         wait_ms = self.settings.fetch_max_wait_ms
         self.broker = Broker(kind, engine.version, engine.limits)
@@ -145,11 +145,11 @@ class Stack:
             self.cache = Cache("external")
             return
         engine = find_cache(self._machine, directory)
-        port = self._start(engine, directory)
+        port = self._start("cache", engine, directory)
         self.cache = Cache("redis" if engine.kind == "redis" else "valkey", engine.version)
         self.settings = msgspec.structs.replace(self.settings, redis_url=f"redis://{HOST}:{port}/0")
 
-    def _start(self, engine: Engine, directory: Path) -> int:
+    def _start(self, role: str, engine: Engine, directory: Path) -> int:
         """Start a server and return its port."""
         log = directory / f"{engine.kind}.log"
         for attempt in range(1, START_ATTEMPTS + 1):
@@ -162,7 +162,7 @@ class Stack:
                 if attempt == START_ATTEMPTS:
                     raise
             else:
-                self._servers.append(server)
+                self.servers[role] = server
                 return ports[0]
         raise AssertionError("unreachable")
 

@@ -23,7 +23,9 @@ def test_the_report_has_the_fields_of_the_contract_and_every_event_was_answered(
     arguments = ["--json", str(file), "--events", str(EVENTS), "--users", "40", "--rounds", "1"]
     assert agent_cpu.main(arguments) == 0
     report = json.loads(file.read_bytes())
-    assert set(report["agent_cpu_us_per_event"]) == {"decode_dispatch", "with_history", "full", "full_no_coalescing"}
+    assert set(report["agent_cpu_us_per_event"]) == {
+        "consume", "decode_dispatch", "with_history", "full", "full_no_coalescing",
+    }
     assert all(cost > 0 for cost in report["agent_cpu_us_per_event"].values())
     assert report["raw_getmany_us"] > 0
     assert report["stock_take_us"] > 0

@@ -116,7 +116,7 @@ async def test_unavailable_items_leave_new_results_within_two_seconds_and_come_b
     shop: Storefront, user: str, gone: str
 ) -> None:
     first = await shop.answer(click(user, unique("i")))
-    out = next_items(first, 70)[::7]
+    out = next_items(first, 900)[::9]  # each answer moves on by an item, on a fast machine hundreds in 2.5 s
     assert set(out) & set(first.item_ids)
     for item in out:
         if gone == "withdrawn":

@@ -1,0 +1,135 @@
+"""`python -m benchmarks.faults --events N --seed S --json FILE`: is anything lost or doubled while things break.
+
+Real agents under their supervisors, a real worker process with a stand-in model, a broker and a cache of its own; a
+schedule of faults drawn from the seed, one after the other, under steady traffic. Then every event is accounted for as
+docs/contract.md says, and the users' state in Redis is compared with the state computed from the input alone.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.state.connection import connect
+from benchmarks.faults.account import Account
+from benchmarks.faults.kinds import FAULTS, Scene
+from benchmarks.faults.sender import Sender
+from benchmarks.faults.system import System
+from benchmarks.faults.traffic import Traffic
+from footfall import topics
+from footfall.ledger_reader import LedgerReader
+from footfall.stack import Stack
+from schemas.settings import Settings
+from schemas.topics import TOPICS
+
+SESSION_TIMEOUT_S = 6.0
+DRAIN_S = 180.0
+SERVICE_MS = 2.0  # of a batch of the stand-in model
+
+
+async def run(stack: Stack, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One run, from an empty prefix to the report."""
+    name = f"f{secrets.token_hex(3)}"
+    settings = msgspec.structs.replace(stack.settings, prefix=name)
+    client = topics.client_options(settings)
+    apache = stack.broker.kind != "tansu"
+    chance = random.Random(options.seed)
+    chosen = [fault for fault in FAULTS
+              if (apache or not fault.apache_kafka_only) and (not options.only or fault.name in options.only)]
+    chance.shuffle(chosen)
+    traffic = Traffic.now(name, options.events, options.users, options.seed)
+    await topics.create(settings, TOPICS)
+    system = System(stack, settings, folder, SERVICE_MS)
+    reader = LedgerReader(client, name, fetch_wait_ms=settings.fetch_max_wait_ms)
+    await reader.connect()
+    await reader.start()
+    sender = Sender(client, settings, reader.ledger, idempotent=apache)
+    account = Account(reader, sender)
+    try:
+        async with sender:
+            await system.start_worker()
+            starting = asyncio.create_task(_rolling_start(system, options.units, chance))
+            scene = Scene(system, traffic, sender.send, chance)
+            share = options.events // (len(chosen) + 1)
+            inputs = traffic.inputs()
+            _say(f"a new group starts one by one, {share:,} events")
+            await sender.pace(inputs, share, options.rate)
+            await starting
+            await reader.drained(DRAIN_S)
+            for number, fault in enumerate(chosen, 1):
+                count = share if number < len(chosen) else options.events
+                rate = min(options.rate, share / fault.lasts_s)
+                _say(f"{number}/{len(chosen)} {fault.name}, {rate:,.0f} events/s")
+                outcome = await account.watch(fault, scene, sender.pace(inputs, count, rate))
+                _say(f"    {outcome}")
+            _say("draining")
+            await reader.drained(DRAIN_S)
+            await account.settled(DRAIN_S)
+        _say("comparing the users' state with the input")
+        async with connect(settings.redis_url) as redis:
+            await reader.check_stored(redis)
+            different = await account.compare_state(redis, traffic)
+        restarts = system.restarts
+    finally:
+        await system.close()
+        await reader.stop()
+    return account.report(
+        different, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
+        broker=msgspec.to_builtins(stack.broker), cache=msgspec.to_builtins(stack.cache), git_commit=_git_commit(),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+async def _rolling_start(system: System, units: int, chance: random.Random) -> None:
+    """A new group, whose members come one by one while events flow: where stock Faust loses (research/takeover.md)."""
+    for number in range(units):
+        await system.start_unit(f"unit-{number}")
+        await asyncio.sleep(chance.uniform(0.5, 3.0))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _git_commit() -> str:
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return git.stdout.strip() or "unknown"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("--events", type=int, default=100_000, metavar="N")
+    parser.add_argument("--seed", type=int, default=7, metavar="S", help="of the schedule and of the events")
+    parser.add_argument("--users", type=int, default=2_000, metavar="N")
+    parser.add_argument("--units", type=int, default=2, metavar="N", help="supervised agents that consume")
+    parser.add_argument("--rate", type=float, default=2_500, metavar="EVENTS/S", help="at most")
+    parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], metavar="FAULT")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs here")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # broken on purpose
+    settings = msgspec.structs.replace(Settings.from_environment(), session_timeout_s=SESSION_TIMEOUT_S)
+    with tempfile.TemporaryDirectory(prefix="footfall-faults-") as temporary, Stack(settings) as stack:
+        folder = options.logs or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        report = asyncio.run(run(stack, options, folder))
+    print(json.dumps({key: value for key, value in report.items() if key != "faults"}, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if report["passed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""What became of every event: watches one fault at a time, and adds up at the end. Breaks nothing itself."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from agents.decoding import event_time_ms
+from agents.state.changes import Change, change_of, event_id
+from agents.state.reference import ReferenceStore, StateDigest
+from agents.state.store import UserChanges
+from benchmarks.faults.kinds import Fault, Scene
+from benchmarks.faults.sender import Sender
+from benchmarks.faults.traffic import Traffic
+from footfall.ledger_reader import LedgerReader
+from footfall.state_digest import differences, read_states
+from schemas import events
+
+POLL_S = 0.02
+RECOVERY_TIMEOUT_S = 180.0
+EVENTS_AT_ONCE = 50_000  # of which the expected state is computed
+
+
+class Outcome(Struct, frozen=True):
+    """How one fault went.
+
+    `recovered_s`: from its start until an event of each partition that was sent after its start was answered; where
+    partitions change hands that is the takeover.
+    """
+
+    fault: str
+    recovered_s: float
+    results: int
+    fallback_share: float
+    repeated: int
+    dead_letters: int
+    within_cap: bool
+
+    def __str__(self) -> str:
+        return (f"answered again after {self.recovered_s:.1f} s; {self.results:,} results, fallback "
+                f"{self.fallback_share:.1%}, repeated {self.repeated}, dead letters {self.dead_letters}")
+
+
+class Account:
+    def __init__(self, reader: LedgerReader, sender: Sender) -> None:
+        self._reader = reader
+        self._sender = sender
+        self._outcomes: list[tuple[Fault, Outcome]] = []
+
+    async def watch(self, fault: Fault, scene: Scene, sending: Coroutine[Any, Any, None]) -> Outcome:
+        """Run a fault under traffic; return when it is over, its traffic sent, and events are answered again."""
+        before, start = self._reader.ledger.counts(), time.monotonic()
+        fallbacks_before = self._fallbacks()
+        async with asyncio.TaskGroup() as group:
+            recovering = group.create_task(self._recovered(group.create_task(sending)))
+            await fault.run(scene)
+        recovered_s = recovering.result() - start
+        await self._reader.drained(RECOVERY_TIMEOUT_S)
+        after = self._reader.ledger.counts()
+        results = after.results_out - before.results_out
+        share = (self._fallbacks() - fallbacks_before) / max(1, results)
+        outcome = Outcome(
+            fault.name, round(recovered_s, 2), results, round(share, 4), after.repeated - before.repeated,
+            after.dead_letters - before.dead_letters, share <= fault.max_fallback_share,
+        )
+        self._outcomes.append((fault, outcome))
+        return outcome
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until the group has acknowledged everything."""
+        deadline = time.monotonic() + timeout_s
+        while await self._reader.read_commits() > 0:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.5)
+        return True
+
+    async def compare_state(self, redis: Redis, traffic: Traffic) -> list[str]:
+        """Where users' states in Redis differ from what follows from the input alone, a line each."""
+        expected = await asyncio.to_thread(_expected_states, traffic)
+        return differences(expected, await read_states(redis, list(expected)))
+
+    def report(self, different: list[str], **rest: object) -> dict[str, Any]:
+        counts = self._reader.ledger.counts()
+        takeovers = [outcome.recovered_s for fault, outcome in self._outcomes if fault.takes_over] or [0.0]
+        over_cap = [outcome.fault for _, outcome in self._outcomes if not outcome.within_cap]
+        passed = not (counts.lost or counts.duplicated or counts.older_over_newer or different or over_cap
+                      or counts.events_acked < counts.events_in)
+        return {
+            "passed": passed,
+            **msgspec.to_builtins(counts),
+            "poison_sent": self._sender.poison,
+            "takeover_s": {"p50": statistics.median(takeovers), "max": max(takeovers)},
+            "state_differences": len(different),
+            "state_examples": different[:5],
+            "over_fallback_cap": over_cap,
+            **rest,
+            "faults": [msgspec.to_builtins(outcome) for _, outcome in self._outcomes],
+        }
+
+    def _fallbacks(self) -> float:
+        ledger = self._reader.ledger
+        return round(ledger.fallback_share * ledger.results)
+
+    async def _recovered(self, sending: "asyncio.Task[None]") -> float:
+        """When an event of each partition, sent after now, was answered."""
+        before = dict(self._sender.newest)
+        marks: dict[tuple[str, int], int] = {}
+        waiting = set(before)
+        deadline = time.monotonic() + RECOVERY_TIMEOUT_S
+        while waiting and time.monotonic() < deadline:
+            for place in list(waiting):
+                newest = self._sender.newest[place]
+                if newest > before[place]:
+                    marks.setdefault(place, newest)
+                elif sending.done():  # nothing came for this one
+                    waiting.discard(place)
+                if place in marks and self._reader.ledger.is_answered(*place, marks[place]):
+                    waiting.discard(place)
+            await asyncio.sleep(POLL_S)
+        return time.monotonic()
+
+
+def _expected_states(traffic: Traffic) -> dict[str, StateDigest]:
+    """Every user's state, computed from the input alone by the slow twin of apply.lua."""
+    decode = msgspec.json.Decoder(events.CustomerEvent).decode
+    store, inputs = ReferenceStore(), traffic.inputs()
+    while part := list(itertools.islice(inputs, EVENTS_AT_ONCE)):
+        changes: dict[str, list[tuple[bytes, Change]]] = {}
+        for one in part:
+            event = decode(one.value)
+            seen_as = event_id(event.source, event.id)
+            time_ms = event_time_ms(event.time.timestamp(), -1)
+            changes.setdefault(one.user, []).append((seen_as, change_of(event, seen_as, time_ms)))
+        for user, of_user in changes.items():
+            seen = b"".join(seen_as for seen_as, _ in of_user)
+            store.apply(UserChanges(user, [change for _, change in of_user], seen))
+    return store.digests()
