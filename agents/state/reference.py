@@ -150,6 +150,9 @@ class ReferenceStore:
 
     def link(self, user: str, visitor: str) -> ReferenceState:
         """Give the visitor's history to the user; of the visitor, the version and the seen ids stay."""
+        last = self._meta.setdefault(visitor, _Meta()).linked
+        if last and last != user:
+            self.unlink(last, visitor)
         before = self.apply(UserChanges(visitor, linking=user))
         lines = tuple(text for member, time_ms in before.history for text in (member, str(time_ms)))
         moved = changes_of_history(lines)

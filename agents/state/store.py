@@ -64,6 +64,7 @@ class UserStore:
         self._session_ttl_s = settings.session_ttl_s
         self._apply = Script(redis, FOLDER / "apply.lua")
         self._finish = Script(redis, FOLDER / "finish.lua")
+        self._forget = Script(redis, FOLDER / "forget.lua")
 
     async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
         """Apply each user's events, and return each user's state after them. One pipeline."""
@@ -75,16 +76,26 @@ class UserStore:
     async def link(self, user: str, visitor: str) -> Applied:
         """Give the visitor's history to the user who logged in, and forget the visitor's own copy.
 
-        What stays of the visitor are the version and the seen ids: versions never fall, and events count once.
+        What stays of the visitor are the version and the seen ids: versions never fall, and events count once. Whom
+        the visitor was linked to before is no longer: the next login of that user links again.
         """
-        (before,) = await self.apply([UserChanges(visitor, linking=user)])
-        changes = changes_of_history(user_state_decoder.decode(before.state).history)
-        (applied,) = await self.apply([UserChanges(
-            user, tuple(change for _, change in changes), b"".join(seen_as for seen_as, _ in changes), linking=visitor
-        )])
-        _, *parts, _ = self._state_keys(visitor, None)
-        await while_away(lambda: self._redis.delete(*parts, keys.recommendations(visitor)))
-        return applied
+        meta, *parts, _ = self._state_keys(visitor, None)
+        last: Any = await while_away(lambda: self._redis.hget(meta, "linked"))
+        if last is not None and last.decode() != user:
+            await self.unlink(last.decode(), visitor)
+        while True:
+            (before,) = await self.apply([UserChanges(visitor, linking=user)])
+            changes = changes_of_history(user_state_decoder.decode(before.state).history)
+            (applied,) = await self.apply([UserChanges(
+                user, tuple(change for _, change in changes), b"".join(seen_as for seen_as, _ in changes),
+                linking=visitor,
+            )])
+            # another process may own the visitor's partition, and have applied an event meanwhile
+            (forgotten,) = await self._forget.call_each([
+                (5, meta, *parts, keys.recommendations(visitor), before.version)
+            ])
+            if forgotten:
+                return applied
 
     async def unlink(self, user: str, visitor: str) -> None:
         """Have the next login link again: the visitor did something after the last one."""

@@ -3,7 +3,8 @@
 import math
 import random
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -145,6 +146,38 @@ async def test_a_visitors_history_becomes_the_users_once(store: UserStore, redis
         assert counters(applied).keys() == {"bulb", "oil"}
     left = {key.decode().rpartition(":")[2] async for key in redis.scan_iter(match=f"user:{{{visitor}}}*")}
     assert left == {"meta", "seen"}
+
+
+async def test_what_a_visitor_does_while_the_login_is_being_linked_is_not_forgotten(
+    store: UserStore, stack: Stack, prefix: str
+) -> None:
+    user, visitor = f"{prefix}-17", f"v:{prefix}-81"
+    await store.apply([of(visitor, [event(1, "view", "lamp", time_ms=NOW)])])
+    forget, raced = store._forget.call_each, False
+
+    async def after_another_event(calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        nonlocal raced
+        if not raced:  # the owner of the visitor's partition is another process
+            raced = True
+            other = connect(stack.settings.redis_url)
+            await UserStore(other, stack.settings).apply([of(visitor, [event(2, "view", "rug", time_ms=NOW + 1)])])
+            await other.aclose()
+        return await forget(calls)
+
+    store._forget.call_each = after_another_event  # type: ignore[method-assign]
+    applied = await store.link(user, visitor)
+    assert {member.split(":")[1] for member in decoded(applied).history[::2]} == {"lamp", "rug"}
+    assert raced
+
+
+async def test_of_two_users_of_one_device_the_next_login_gets_what_the_visitor_did(
+    store: UserStore, prefix: str
+) -> None:
+    one, two, visitor = f"{prefix}-17", f"{prefix}-18", f"v:{prefix}-81"
+    await store.link(one, visitor)
+    await store.link(two, visitor)
+    (applied,) = await store.apply([UserChanges(one)])
+    assert applied.linked == ""
 
 
 async def test_without_consent_nothing_outlives_the_session(store: UserStore, redis: Redis, prefix: str) -> None:
