@@ -11,6 +11,7 @@ mode.loop.use("uvloop")  # before Faust makes any loop: a third of the CPU per e
 import faust  # noqa: E402
 
 from agents.app import create_app  # noqa: E402
+from agents.log_repeats import quieten  # noqa: E402
 from schemas.settings import Settings, SettingsError  # noqa: E402
 
 # Python's own (700, 10, 10) walks the thousands of events in hand again and again: an eighth of the CPU per event
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> int:
     gc.set_threshold(*GC_THRESHOLD)
     worker = faust.Worker(app, loglevel="INFO", quiet=True, redirect_stdouts=False, debug=False)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.WARNING)
+    quieten()
     return worker.execute_from_commandline()
 
 
