@@ -19,6 +19,7 @@ def test_the_report_has_the_fields_of_the_contract_and_every_event_was_answered(
 ) -> None:
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)  # it makes and deletes topics
+    monkeypatch.setattr(agent_cpu, "SETTLE_TIMEOUT_S", 0.0)
     file = tmp_path / "report.json"
     arguments = ["--json", str(file), "--events", str(EVENTS), "--users", "40", "--rounds", "1"]
     assert agent_cpu.main(arguments) == 0
