@@ -72,6 +72,7 @@ def create_app(settings: Settings, capability: str) -> App:
         producer_max_request_size=1_048_576,
         producer_request_timeout=40.0,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.group_instance_id or None,
         store="memory://",
         table_standby_replicas=0,
         topic_disable_leader=True,

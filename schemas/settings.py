@@ -28,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     sasl_password: str = ""
     ssl_ca_location: str = ""
     session_timeout_s: float = 20.0
+    group_instance_id: str = ""  # static membership: the same for a process and its restart, of no other
     fetch_max_wait_ms: int = 500  # the local broker does not wake a waiting fetch: the stack sets 20
     user_ttl_s: int = 90 * 86_400
     session_ttl_s: int = 1800
@@ -73,6 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             sasl_password=get("KAFKA_SASL_PASSWORD", ""),
             ssl_ca_location=get("KAFKA_SSL_CA_LOCATION", ""),
             session_timeout_s=_number(environ, "FOOTFALL_SESSION_TIMEOUT_S", 20.0, low=1.0),
+            group_instance_id=get("FOOTFALL_GROUP_INSTANCE_ID", ""),
             fetch_max_wait_ms=int(_number(environ, "FOOTFALL_FETCH_MAX_WAIT_MS", 500, low=1)),
             user_ttl_s=int(_number(environ, "FOOTFALL_USER_TTL_S", 90 * 86_400, low=60)),
             session_ttl_s=int(_number(environ, "FOOTFALL_SESSION_TTL_S", 1800, low=1)),

@@ -50,7 +50,7 @@ async def run(stack: Stack, options: argparse.Namespace, folder: Path) -> dict[s
     chance.shuffle(chosen)
     traffic = Traffic.now(name, options.events, options.users, options.seed)
     await topics.create(settings, TOPICS)
-    system = System(stack, settings, folder, SERVICE_MS)
+    system = System(stack, settings, folder, SERVICE_MS, static=options.static_membership)
     reader = LedgerReader(client, name, fetch_wait_ms=settings.fetch_max_wait_ms)
     await reader.connect()
     await reader.start()
@@ -86,6 +86,7 @@ async def run(stack: Stack, options: argparse.Namespace, folder: Path) -> dict[s
         await reader.stop()
     return account.report(
         different, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
+        static_membership=options.static_membership,
         broker=msgspec.to_builtins(stack.broker), cache=msgspec.to_builtins(stack.cache), git_commit=_git_commit(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=2_000, metavar="N")
     parser.add_argument("--units", type=int, default=2, metavar="N", help="supervised agents that consume")
     parser.add_argument("--rate", type=float, default=2_500, metavar="EVENTS/S", help="at most")
+    parser.add_argument("--static-membership", action="store_true", help="units keep their place in the group")
     parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], metavar="FAULT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs here")

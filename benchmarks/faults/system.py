@@ -23,11 +23,12 @@ WORKER = "worker"
 class System:
     """All processes of one run. Logs are in `folder`."""
 
-    def __init__(self, stack: Stack, settings: Settings, folder: Path, service_ms: float) -> None:
+    def __init__(self, stack: Stack, settings: Settings, folder: Path, service_ms: float, *, static: bool) -> None:
         self.stack = stack
         self.settings = settings
         self._folder = folder
         self._service_ms = service_ms
+        self._static = static
         self._endpoint = ipc_endpoint("faults")
         self._running: dict[str, tuple[Supervisor, asyncio.Event, asyncio.Task[None]]] = {}
         self.restarts = 0
@@ -52,6 +53,7 @@ class System:
             argv=("sh", "-c", f'exec "$0" -m footfall agents recommend >>{output} 2>&1', sys.executable),
             environment={
                 **self.stack.environment(), "FOOTFALL_PREFIX": self.settings.prefix, "FOOTFALL_WORKERS": self._endpoint,
+                "FOOTFALL_GROUP_INSTANCE_ID": name if self._static else "",
             },
         ))
 
