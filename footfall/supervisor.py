@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast
@@ -170,41 +171,27 @@ class Supervisor:
         while True:
             started_s = self._clock()
             child = await self._launch(process, self._stop_grace_s)
+            event = partial(ProcessEvent, name=process.name, pid=child.pid)
             try:
                 self._states[process.name] = ProcessState(
                     running=True, pid=child.pid, restarts=restarts, last_exit=self._states[process.name].last_exit
                 )
-                self._on_event(ProcessEvent(name=process.name, kind="started", pid=child.pid))
+                self._on_event(event(kind="started"))
                 await _first(child.wait(), self._stopping.wait())
             finally:
                 code = await child.stop()
                 self._states[process.name] = ProcessState(restarts=restarts, last_exit=code)
             if self._stopping.is_set():
-                self._on_event(ProcessEvent(name=process.name, kind="stopped", pid=child.pid, exit_code=code))
+                self._on_event(event(kind="stopped", exit_code=code))
                 return
             if code == BAD_SETTINGS:
                 self._states[process.name] = ProcessState(given_up=True, restarts=restarts, last_exit=code)
-                self._on_event(
-                    ProcessEvent(
-                        name=process.name,
-                        kind="given up",
-                        pid=child.pid,
-                        exit_code=code,
-                        log_tail=tail(process.log_path),
-                    )
-                )
+                self._on_event(event(kind="given up", exit_code=code, log_tail=tail(process.log_path)))
                 return
             failures = 1 if self._clock() - started_s >= self._backoff.stable_s else failures + 1
             delay_s = self._backoff.delay_s(failures, self._chance())
             self._on_event(
-                ProcessEvent(
-                    name=process.name,
-                    kind="exited",
-                    pid=child.pid,
-                    exit_code=code,
-                    restart_in_s=delay_s,
-                    log_tail=tail(process.log_path),
-                )
+                event(kind="exited", exit_code=code, restart_in_s=delay_s, log_tail=tail(process.log_path))
             )
             await _first(self._pause(delay_s), self._stopping.wait())
             if self._stopping.is_set():

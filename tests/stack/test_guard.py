@@ -1,13 +1,12 @@
 """The guard's ear: with a fake clock for its judgement, with real processes for its promises."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,10 @@ import pytest
 from footfall import guard
 from footfall.guard import _Pulse
 from footfall.supervisor import Backoff, Process, ProcessEvent, Supervisor, describe_exit, tail
+from tests import waiting
+from tests.waiting import alive
+
+until, wait_until = partial(waiting.until, within_s=60), partial(waiting.wait_until, within_s=60)
 
 ALIVE_WITHIN_S = 2.0  # a child that a busy machine holds up for longer, and a second, is killed: so not less
 BEATING = """
@@ -109,13 +112,13 @@ async def test_a_frozen_child_is_killed_in_its_sleep_and_started_again(tmp_path:
     events: list[ProcessEvent] = []
     process = Process(name="a", argv=BEATS, log_path=log, alive_within_s=ALIVE_WITHIN_S)
     async with Supervisor([process], on_event=events.append, backoff=Backoff(first_s=0.05)):
-        await _until(lambda: log.exists() and _beats(log) >= 2)
+        await until(lambda: log.exists() and _beats(log) >= 2)
         frozen = events[-1].pid
         os.kill(frozen, signal.SIGSTOP)
-        await _until(lambda: events[-1].kind == "started" and events[-1].pid != frozen)
-        assert not _alive(frozen)
+        await until(lambda: events[-1].kind == "started" and events[-1].pid != frozen)
+        assert not alive(frozen)
         before = _beats(log)
-        await _until(lambda: _beats(log) >= before + 2)
+        await until(lambda: _beats(log) >= before + 2)
     exited = next(event for event in events if event.kind == "exited")
     assert describe_exit(exited.exit_code) == "SIGKILL"
     assert f"killed process {frozen}" in exited.log_tail.splitlines()[-1]
@@ -125,13 +128,13 @@ def test_a_healthy_child_is_left_alone_while_its_guard_is_stopped_and_after(tmp_
     log = tmp_path / "a.log"
     enough = 10  # five in ALIVE_WITHIN_S
     with _guarded(BEATS, log, alive_within_s=ALIVE_WITHIN_S) as (guarding, child):
-        _wait_until(lambda: log.exists() and _beats(log) >= 2)
+        wait_until(lambda: log.exists() and _beats(log) >= 2)
         for number in (signal.SIGSTOP, signal.SIGCONT):
             guarding.send_signal(number)
             before = _beats(log)
-            _wait_until(lambda before=before: _beats(log) >= before + enough)  # type: ignore[misc]
+            wait_until(lambda before=before: _beats(log) >= before + enough)  # type: ignore[misc]
         assert guarding.poll() is None
-        assert _alive(child)
+        assert alive(child)
     assert "killed" not in tail(log)
 
 
@@ -155,7 +158,7 @@ while True:
 """
     log = tmp_path / "a.log"
     with _guarded((sys.executable, "-c", code), log, grace_s=60, alive_within_s=ALIVE_WITHIN_S) as (guarding, _):
-        _wait_until(lambda: tail(log) == "up")
+        wait_until(lambda: tail(log) == "up")
         guarding.terminate()
         assert guarding.wait(60) == 5
 
@@ -163,20 +166,20 @@ while True:
 def test_a_frozen_child_ends_with_its_guard(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     with _guarded(BEATS, log, alive_within_s=60) as (guarding, child):
-        _wait_until(lambda: log.exists() and _beats(log) >= 1)
+        wait_until(lambda: log.exists() and _beats(log) >= 1)
         os.kill(child, signal.SIGSTOP)
         guarding.kill()
-        _wait_until(lambda: not _alive(child))
+        wait_until(lambda: not alive(child))
 
 
 def test_a_frozen_child_is_killed_when_its_stop_takes_longer_than_the_grace(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     with _guarded(BEATS, log, grace_s=0.3, alive_within_s=60) as (guarding, child):
-        _wait_until(lambda: log.exists() and _beats(log) >= 1)
+        wait_until(lambda: log.exists() and _beats(log) >= 1)
         os.kill(child, signal.SIGSTOP)
         guarding.communicate(timeout=60)  # closes its stdin
         assert guarding.returncode == 137
-        assert not _alive(child)
+        assert not alive(child)
 
 
 def test_a_child_that_is_not_listened_to_does_not_inherit_a_pipe_of_another_guard(
@@ -206,24 +209,3 @@ def _guarded(
 
 def _beats(log: Path) -> int:
     return log.read_text().count("beat\n")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)

@@ -7,8 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from footfall.stack import Stack, StackError, probes
 from footfall.stack.machine import Machine, package_file
 from footfall.stack.stack import _remove_abandoned
 from schemas.settings import Settings
+from tests.waiting import wait_until
 
 FOOTFALL = (sys.executable, "-m", "footfall")
 
@@ -199,7 +199,7 @@ def test_no_server_outlives_a_kill(victim: str, tmp_path: Path) -> None:
         assert _runs(cache)
         for pid in [parent.pid] if victim == "parent" else guards:
             os.kill(pid, signal.SIGKILL)
-        _wait_until(lambda: not _runs(broker) and not _runs(cache))
+        wait_until(lambda: not _runs(broker) and not _runs(cache))
         parent.kill()
 
 
@@ -317,10 +317,3 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footfall.supervisor import Backoff, Process, ProcessEvent, Supervisor, describe_exit, run_until_signal, tail
+from tests.waiting import alive, until, wait_until
 
 SLEEPER = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
 MISUSED = (sys.executable, "-c", "import sys; print('FOOTFALL_X is not set', flush=True); sys.exit(2)")
@@ -184,13 +184,13 @@ async def test_two_processes_of_one_name_are_refused() -> None:
 async def test_stopping_sends_sigterm_and_reports_it(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "a.log"
     async with Supervisor([Process(name="a", argv=SLEEPER, log_path=log)]) as supervisor:
-        await _until(lambda: "up" in tail(log))
+        await until(lambda: "up" in tail(log))
         pid = supervisor.states["a"].pid
         assert pid is not None
-        assert _alive(pid)
+        assert alive(pid)
         await supervisor.stop()
         state = supervisor.states["a"]
-    assert not _alive(pid)
+    assert not alive(pid)
     assert describe_exit(state.last_exit) == "SIGTERM"
     assert state.log_tail == "up"
 
@@ -199,7 +199,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_in_time(tmp_path: Path) ->
     log = tmp_path / "a.log"
     process = Process(name="a", argv=STUBBORN, log_path=log)
     async with Supervisor([process], stop_grace_s=0.3) as supervisor:
-        await _until(lambda: "up" in tail(log))
+        await until(lambda: "up" in tail(log))
         await supervisor.stop()
     assert describe_exit(supervisor.states["a"].last_exit) == "SIGKILL"
 
@@ -210,11 +210,11 @@ async def test_a_killed_child_is_started_again_with_its_environment(tmp_path: Pa
     code = "import os, time; print(os.environ['WHO'], flush=True); time.sleep(600)"
     process = Process(name="a", argv=(sys.executable, "-c", code), environment={"WHO": "me"}, log_path=log)
     async with Supervisor([process], on_event=events.append, backoff=Backoff(first_s=0.05)) as supervisor:
-        await _until(lambda: tail(log) == "me")
+        await until(lambda: tail(log) == "me")
         first = supervisor.states["a"].pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        await _until(lambda: tail(log) == "me\nme")
+        await until(lambda: tail(log) == "me\nme")
         state = supervisor.states["a"]
     assert state.restarts == 1
     assert state.pid != first
@@ -226,7 +226,7 @@ async def test_a_command_that_does_not_exist_is_reported_with_its_name(tmp_path:
     events: list[ProcessEvent] = []
     process = Process(name="a", argv=("/no/such/program",), log_path=tmp_path / "a.log")
     async with Supervisor([process], on_event=events.append):
-        await _until(lambda: any(event.kind == "exited" for event in events))
+        await until(lambda: any(event.kind == "exited" for event in events))
     exited = next(event for event in events if event.kind == "exited")
     assert exited.exit_code == 127
     assert "/no/such/program" in exited.log_tail
@@ -252,27 +252,6 @@ def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
-        assert all(map(_alive, pids))
+        assert all(map(alive, pids))
         parent.kill()
-    _wait_until(lambda: not any(map(_alive, pids)))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
+    wait_until(lambda: not any(map(alive, pids)))

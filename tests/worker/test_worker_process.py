@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +13,6 @@ import msgspec
 import pytest
 import zmq
 
-from agents.worker_client import WorkerClient
 from model_core.control import WorkerUnreachable, query_stats
 from model_core.stub import stub_result
 from schemas.inference import (
@@ -23,7 +21,6 @@ from schemas.inference import (
     Failure,
     Goodbye,
     Hello,
-    ModelInfo,
     Ping,
     Pong,
     Ready,
@@ -36,34 +33,10 @@ from schemas.inference import (
     Submit,
     ToAgent,
     ToWorker,
-    UserState,
     to_agent_decoder,
     to_worker_encoder,
 )
-
-BOUND_S = 30
-PLENTY_MS = 60_000
-
-
-def state(*members: str) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.msgpack.encode(UserState(members, (), b"", ())))
-
-
-class Processes:
-    """Starts workers and leaves none behind."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def endpoint(self, name: str = "w") -> str:
-        return f"ipc://{self.directory}/{name}"
-
-    def start(self, *options: str, name: str = "w") -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "model_core", "--models", "stub", "--listen", self.endpoint(name)]
-        process = subprocess.Popen([*command, "--control", self.endpoint(f"{name}-control"), *options])
-        self.started.append(process)
-        return process
+from tests.worker.processes import BOUND_S, PLENTY_MS, Processes, connected, state
 
 
 @pytest.fixture
@@ -75,47 +48,6 @@ def processes() -> Iterator[Processes]:
         for process in owner.started:
             process.kill()
             process.wait()
-
-
-class Agent:
-    """A `WorkerClient` that keeps what it is told."""
-
-    def __init__(self, endpoints: Sequence[str]) -> None:
-        self.replies: dict[int, Reply] = {}
-        self.sizes: list[int] = []
-        self.models: list[ModelInfo] = []
-        self.changed = asyncio.Condition()
-        self.client = WorkerClient(
-            endpoints, "stub", on_replies=self.on_replies, on_ready=self.models.append, heartbeat_s=0.05
-        )
-
-    def on_replies(self, replies: Sequence[Reply]) -> None:
-        self.sizes.append(len(replies))
-        for reply in replies:
-            assert reply.id not in self.replies, "answered twice"
-            self.replies[reply.id] = reply
-
-    def submit(self, ids: range, *members: str, budget_ms: int = PLENTY_MS) -> None:
-        for request_id in ids:
-            self.client.submit(request_id, 0, state(*members), budget_ms)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await asyncio.sleep(0.002)
-
-    async def answered(self, count: int) -> None:
-        await self.until(lambda: len(self.replies) >= count)
-
-
-@asynccontextmanager
-async def connected(*endpoints: str) -> AsyncIterator[Agent]:
-    agent = Agent(endpoints)
-    await agent.client.start()
-    try:
-        yield agent
-    finally:
-        await agent.client.stop()
 
 
 async def test_requests_are_answered_with_their_own_results(processes: Processes) -> None:
