@@ -6,6 +6,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiokafka import ConsumerRecord
 
+from schemas import events
+from schemas.topics import CLICKSTREAM, PURCHASES
+
 Event = TypeVar("Event")
 
 MAX_RECORD_BYTES = 262_144  # a click is 1 kB and a big basket 100 kB; more is a mistake, not an event
@@ -59,6 +62,14 @@ class EventDecoder(Generic[Event]):
         envelope["data"] = msgspec.json.decode(record.value)
         event: Event = msgspec.convert(envelope, self._event_types)
         return event
+
+
+def customer_decoders(prefix: str) -> dict[str, EventDecoder[events.CustomerEvent]]:
+    """The decoders of what customers do, by topic."""
+    return {
+        CLICKSTREAM.full_name(prefix): EventDecoder(events.Click),
+        PURCHASES.full_name(prefix): EventDecoder(events.PurchaseEvent),
+    }
 
 
 def event_time_ms(event_time_s: float, record_timestamp_ms: int) -> int:

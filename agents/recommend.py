@@ -13,12 +13,11 @@ from agents.answers import Answers, NoReply
 from agents.applying import EventBatch, Group
 from agents.coalescer import Coalescer, Held, Work
 from agents.dead_letters import DeadLetters
-from agents.decoding import EventDecoder, Poison
+from agents.decoding import Poison, customer_decoders
 from agents.fallback import Fallback
 from agents.state.changes import looked_at
 from agents.state.store import Applied, UserChanges, UserStore
 from agents.transport.consumer import Chunk
-from schemas import events
 from schemas.inference import ModelInfo, Reply
 from schemas.results import Trigger
 from schemas.topics import CLICKSTREAM, PURCHASES
@@ -66,10 +65,7 @@ class Recommend:
         self._dead_letters = dead_letters
         self._fallback = fallback
         self._clock = clock
-        self._decoders: dict[str, EventDecoder[events.CustomerEvent]] = {
-            CLICKSTREAM.full_name(prefix): EventDecoder(events.Click),
-            PURCHASES.full_name(prefix): EventDecoder(events.PurchaseEvent),
-        }
+        self._decoders = customer_decoders(prefix)
         self.coalescer = Coalescer()
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, Work] = {}  # request id -> work, by deadline; bounded by MAX_HELD

@@ -109,6 +109,11 @@ class Ledger:
         return self._answered
 
     @property
+    def fallbacks(self) -> int:
+        """Results that were not the model's."""
+        return self._fallbacks
+
+    @property
     def fallback_share(self) -> float:
         return self._fallbacks / max(1, len(self._bodies))
 

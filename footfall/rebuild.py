@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agents.applying import EventBatch
-from agents.decoding import EventDecoder, Poison
+from agents.decoding import Poison, customer_decoders
 from agents.state.connection import connect
 from agents.state.store import UserStore
 from footfall import topics
 from footfall.errors import FootfallError
-from schemas import events, keys
+from schemas import keys
 from schemas.settings import Settings
 from schemas.topics import CLICKSTREAM, PURCHASES
 
@@ -150,10 +150,7 @@ async def _apply(
     log: Log, store: UserStore, prefix: str, progress: Callable[[int], None]
 ) -> tuple[int, int, int]:
     """Return how many events, users and poison records there were."""
-    decoders: dict[str, EventDecoder[events.CustomerEvent]] = {
-        CLICKSTREAM.full_name(prefix): EventDecoder(events.Click),
-        PURCHASES.full_name(prefix): EventDecoder(events.PurchaseEvent),
-    }
+    decoders = customer_decoders(prefix)
     users: set[str] = set()  # far less than Redis needs for them
     done = poison = 0
     batch = EventBatch()

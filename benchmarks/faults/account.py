@@ -56,7 +56,7 @@ class Account:
     async def watch(self, fault: Fault, scene: Scene, sending: Coroutine[Any, Any, None]) -> Outcome:
         """Run a fault under traffic; return when it is over, its traffic sent, and events are answered again."""
         before, start = self._reader.ledger.counts(), time.monotonic()
-        fallbacks_before = self._fallbacks()
+        fallbacks_before = self._reader.ledger.fallbacks
         async with asyncio.TaskGroup() as group:
             recovering = group.create_task(self._recovered(group.create_task(sending)))
             await fault.run(scene)
@@ -64,7 +64,7 @@ class Account:
         await self._reader.drained(RECOVERY_TIMEOUT_S)
         after = self._reader.ledger.counts()
         results = after.results_out - before.results_out
-        share = (self._fallbacks() - fallbacks_before) / max(1, results)
+        share = (self._reader.ledger.fallbacks - fallbacks_before) / max(1, results)
         outcome = Outcome(
             fault.name, round(recovered_s, 2), results, round(share, 4), after.repeated - before.repeated,
             after.dead_letters - before.dead_letters, share <= fault.max_fallback_share,
@@ -91,11 +91,11 @@ class Account:
         takeovers = [outcome.recovered_s for fault, outcome in self._outcomes if fault.takes_over] or [0.0]
         over_cap = [outcome.fault for _, outcome in self._outcomes if not outcome.within_cap]
         passed = not (counts.lost or counts.duplicated or counts.older_over_newer or different or over_cap
-                      or counts.events_acked < counts.events_in)
+                      or counts.events_acked < counts.events_in or counts.dead_letters != self._sender.bad)
         return {
             "passed": passed,
             **msgspec.to_builtins(counts),
-            "poison_sent": self._sender.poison,
+            "bad_sent": self._sender.bad,
             "takeover_s": {"p50": statistics.median(takeovers), "max": max(takeovers)},
             "state_differences": len(different),
             "state_examples": different[:5],
@@ -103,10 +103,6 @@ class Account:
             **rest,
             "faults": [msgspec.to_builtins(outcome) for _, outcome in self._outcomes],
         }
-
-    def _fallbacks(self) -> float:
-        ledger = self._reader.ledger
-        return round(ledger.fallback_share * ledger.results)
 
     async def _recovered(self, sending: "asyncio.Task[None]") -> float:
         """When an event of each partition, sent after now, was answered."""

@@ -5,6 +5,7 @@ meanwhile; a fault that leaves the worker alone may cost none.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from agents.state.connection import connect
-from benchmarks.faults.system import BOUND_S, WORKER, System, freeze, thaw
+from benchmarks.faults.system import BOUND_S, WORKER, System
 from benchmarks.faults.traffic import Input, Traffic
 
 Send = Callable[[Sequence[Input]], Awaitable[None]]
@@ -51,18 +52,12 @@ async def agent_told_to_stop(scene: Scene) -> None:
 
 async def agent_frozen(scene: Scene) -> None:
     """Longer than the session: its partitions change hands, and it wakes as a zombie unless something ends it first."""
-    pid = await scene.an_agent()
-    freeze(pid)
-    await asyncio.sleep(scene.system.settings.session_timeout_s + 3)
-    thaw(pid)
+    await _freeze(await scene.an_agent(), for_s=scene.system.settings.session_timeout_s + 3)
     await asyncio.sleep(2)
 
 
 async def agent_frozen_briefly(scene: Scene) -> None:
-    pid = await scene.an_agent()
-    freeze(pid)
-    await asyncio.sleep(1.5)
-    thaw(pid)
+    await _freeze(await scene.an_agent(), for_s=1.5)
 
 
 async def supervisor_killed(scene: Scene) -> None:
@@ -107,10 +102,7 @@ async def worker_told_to_stop(scene: Scene) -> None:
 
 
 async def worker_frozen(scene: Scene) -> None:
-    pid = scene.system.pid(WORKER)
-    freeze(pid)
-    await asyncio.sleep(5)
-    thaw(pid)
+    await _freeze(scene.system.pid(WORKER), for_s=5)
 
 
 async def worker_away(scene: Scene) -> None:
@@ -146,10 +138,7 @@ async def cache_away(scene: Scene) -> None:
 
 
 async def cache_frozen(scene: Scene) -> None:
-    pid = scene.system.stack.servers["cache"].pid
-    freeze(pid)
-    await asyncio.sleep(8)
-    thaw(pid)
+    await _freeze(scene.system.stack.servers["cache"].pid, for_s=8)
 
 
 async def cache_full(scene: Scene) -> None:
@@ -169,10 +158,14 @@ async def broker_away(scene: Scene) -> None:
 
 
 async def broker_frozen(scene: Scene) -> None:
-    pid = scene.system.stack.servers["broker"].pid
-    freeze(pid)
-    await asyncio.sleep(8)
-    thaw(pid)
+    await _freeze(scene.system.stack.servers["broker"].pid, for_s=8)
+
+
+async def _freeze(pid: int, for_s: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(for_s)
+    with contextlib.suppress(ProcessLookupError):  # something ended it in its sleep
+        os.kill(pid, signal.SIGCONT)
 
 
 async def _restart(scene: Scene, role: str, away_s: float) -> None:

@@ -29,7 +29,7 @@ class Sender:
         self._ledger = ledger
         self._under_way = 0
         self._error: BaseException | None = None
-        self.poison = 0
+        self.bad = 0  # inputs that call for a dead letter
         self.newest: dict[tuple[str, int], int] = {}  # the newest offset of each partition
 
     async def __aenter__(self) -> Self:
@@ -72,7 +72,7 @@ class Sender:
             return
         at = future.result()
         self.newest[at.topic, at.partition] = at.offset
-        self.poison += not one.user
+        self.bad += one.bad
         self._ledger.record_sent(
             at.topic, at.partition, at.offset, sent_ms=sent_ms, user=one.user, event_ms=one.time_ms
         )

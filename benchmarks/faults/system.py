@@ -6,13 +6,11 @@ of a unit is found in /proc.
 
 import asyncio
 import contextlib
-import os
-import signal
 import sys
 from pathlib import Path
 
 from footfall.stack import Stack
-from footfall.supervisor import Backoff, Process, Supervisor
+from footfall.supervisor import Backoff, Process, ProcessEvent, Supervisor
 from schemas.settings import Settings, ipc_endpoint
 
 BOUND_S = 90.0  # for anything here to come up
@@ -82,7 +80,7 @@ class System:
 
     async def _start(self, process: Process) -> None:
         stopping, started = asyncio.Event(), asyncio.Event()
-        supervisor = Supervisor([process], on_event=lambda event: self._count(event.kind == "exited"), backoff=BACKOFF)
+        supervisor = Supervisor([process], on_event=self._happened, backoff=BACKOFF)
 
         async def run() -> None:
             async with supervisor:
@@ -92,18 +90,8 @@ class System:
         self._running[process.name] = (supervisor, stopping, asyncio.create_task(run(), name=process.name))
         await started.wait()
 
-    def _count(self, exited: bool) -> None:  # noqa: FBT001
-        self.restarts += exited
-
-
-def freeze(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-
-
-def thaw(pid: int) -> None:
-    """Let a frozen process go on, if it is still there."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+    def _happened(self, event: ProcessEvent) -> None:
+        self.restarts += event.kind == "exited"
 
 
 def _descendants(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import orjson
 from msgspec import Struct
 
@@ -24,13 +25,14 @@ POISON = (b"nope", b"", b'{"specversion":"1.0"}', b"\xff\xfe{\x00}\x00", b"[" * 
 
 
 class Input(Struct, frozen=True):
-    """One record to send. `user` is empty where it calls for a dead letter and no result."""
+    """One record to send. `user` is empty where it calls for no result; `bad`: it calls for a dead letter."""
 
     topic: Topic
     key: str
     value: bytes
     user: str
     time_ms: int
+    bad: bool = False
 
 
 class Traffic:
@@ -63,12 +65,12 @@ class Traffic:
 
     def raising(self, number: int) -> Input:
         """An event, of a user of its own, that the stand-in model cannot answer: a dead letter and a fallback."""
-        return _input(f"{self._run}-raise-{number}", f"{self._run}-raise-{number}", "view_item", self._start,
-                      [RAISING_ITEM])
+        name = f"{self._run}-raise-{number}"
+        return msgspec.structs.replace(_input(name, name, "view_item", self._start, [RAISING_ITEM]), bad=True)
 
     def poison(self, number: int) -> Input:
         """A record that is no event."""
-        return Input(CLICKSTREAM, f"{self._run}-poison-{number}", POISON[number % len(POISON)], "", 0)
+        return Input(CLICKSTREAM, f"{self._run}-poison-{number}", POISON[number % len(POISON)], "", 0, bad=True)
 
 
 def _input(event_id: str, user: str, kind: str, time: datetime, items: list[str]) -> Input:

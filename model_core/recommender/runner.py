@@ -20,10 +20,10 @@ from model_core.recommender.checkpoint import Checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_TOKENS, gap_bucket
 from model_core.recommender.purchase_log import Float32s, Int64s
 from model_core.runner import InvalidInput
-from schemas.inference import RecommendRequest, RecommendResult, UserState, user_state_decoder
+from schemas.inference import MAX_CANDIDATES, RecommendRequest, RecommendResult, UserState, user_state_decoder
 from schemas.results import Reason, ReasonKind, RecommendedItem
 
-TOP = 64
+TOP = MAX_CANDIDATES
 MAX_BATCH = {"cpu": 64, "cuda": 256}  # on a CPU a larger batch leaves the cache: 1.8 -> 2.8 ms per user
 LENGTHS = (1, 16, 32, 64, 96, MAX_TOKENS)  # histories are padded to the next of these: few shapes to warm
 HASH_SUFFIX = 17  # ":" and 16 hex digits at the end of a history member
