@@ -134,6 +134,7 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
         settings.workers, recommend.MODEL,
         on_replies=lambda replies: capability.on_replies(replies),
         on_ready=lambda model: capability.on_model(model),
+        on_lost=lambda request_ids: capability.on_lost(request_ids),
     )
     answers = Answers(
         users, publisher, dead_letters, fallback, RECOMMENDATIONS.full_name(settings.prefix),

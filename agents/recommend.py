@@ -17,8 +17,9 @@ from agents.decoding import Poison, customer_decoders
 from agents.fallback import Fallback
 from agents.state.changes import looked_at
 from agents.state.store import Applied, UserChanges, UserStore
+from agents.suspects import Suspects
 from agents.transport.consumer import Chunk
-from schemas.inference import ModelInfo, Reply
+from schemas.inference import Failure, ModelInfo, Reply, Shed
 from schemas.results import Trigger
 from schemas.topics import CLICKSTREAM, PURCHASES
 
@@ -31,6 +32,7 @@ MAX_HELD = 4096  # records: over 1 s of work at 3,000/s; Kafka is the only long 
 DEADLINE_CHECK_S = 0.05
 REPAY_S = 0.2
 REPAY_USERS = 64
+BREAKS_WORKERS = "broke a worker each time it was asked"
 
 
 class Worker(Protocol):
@@ -67,6 +69,7 @@ class Recommend:
         self._clock = clock
         self._decoders = customer_decoders(prefix)
         self.coalescer = Coalescer()
+        self._suspects = Suspects(clock)
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, Work] = {}  # request id -> work, by deadline; bounded by MAX_HELD
         self._held = 0
@@ -98,7 +101,9 @@ class Recommend:
         """Hop 5: ask the worker, unless the answer is known or nobody is there to give it."""
         if work.answered:
             self._answers.add(work, NoReply.ANSWERED)
-        elif self._worker.away_s > BUDGET_S:
+        elif self._suspects.refused(work.user):
+            self._answers.add(work, Failure(0, BREAKS_WORKERS))
+        elif self._worker.away_s > BUDGET_S or not self._suspects.may_ask(work.user):
             self._answers.add(work, NoReply.LATE)
         else:
             work.deadline_s = self._clock() + BUDGET_S
@@ -111,7 +116,23 @@ class Recommend:
         for reply in replies:
             work = self._waiting.pop(reply.id, None)
             if work is not None:
+                if not isinstance(reply, Shed):
+                    self._suspects.cleared(work.user)
                 self._answers.add(work, reply)
+
+    def on_lost(self, request_ids: Sequence[int]) -> None:
+        """A worker broke with these in hand. They are asked again, but for those that may be why."""
+        lost = {request_id: self._waiting[request_id] for request_id in request_ids if request_id in self._waiting}
+        self._suspects.broke(work.user for work in lost.values())
+        suspected = [request_id for request_id, work in lost.items() if self._suspects.suspected(work.user)]
+        self._worker.cancel(suspected)
+        for request_id in suspected:
+            work = self._waiting.pop(request_id)
+            if self._suspects.refused(work.user):
+                logger.error("a request %s; its user is not asked about for a while", BREAKS_WORKERS)
+                self._answers.add(work, Failure(request_id, BREAKS_WORKERS))
+            else:
+                self._answers.add(work, NoReply.LATE)
 
     def on_model(self, model: ModelInfo) -> None:
         """A worker is ready to serve this model."""
@@ -122,6 +143,7 @@ class Recommend:
         """Hop 8 is over: the work's events are acknowledged."""
         self._held -= len(work.held)
         self._room.set()
+        self._suspects.finished(work.user)
         following = self.coalescer.finished(work.user)
         if following is not None:
             if work.held and following.held and (following.session, following.version) == (work.session, work.version):

@@ -63,8 +63,9 @@ class WorkerClient:
     """Sends one model's requests to whichever worker is ready, and hands the replies over in batches.
 
     `on_replies` is called once per message with `RecommendResult | Failure | Shed`, each for an id that was submitted
-    and neither answered nor cancelled. `on_ready` is called whenever a worker that serves the model becomes ready.
-    Both are called from the event loop and must not raise.
+    and neither answered nor cancelled. `on_ready` is called whenever a worker that serves the model becomes ready,
+    `on_lost` with the ids that were in the hands of a worker that broke or fell silent: they are asked again unless
+    they are cancelled then. All are called from the event loop and must not raise.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class WorkerClient:
         *,
         on_replies: Callable[[Sequence[Reply]], None],
         on_ready: Callable[[ModelInfo], None] = lambda _: None,
+        on_lost: Callable[[Sequence[int]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         heartbeat_s: float = 0.5,
         lost_after_s: float = 3.0,
@@ -83,6 +85,7 @@ class WorkerClient:
         self._endpoints = tuple(endpoints)
         self._on_replies = on_replies
         self._on_ready = on_ready
+        self._on_lost = on_lost
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._lost_after_s = lost_after_s
@@ -271,7 +274,9 @@ class WorkerClient:
     def _lose(self, link: _Link, why: str) -> None:
         if self._pool.is_ready(link.index):
             log.warning("worker %s is lost: %s", link.endpoint, why)
-            self._pool.lost(link.index)
+            lost = self._pool.lost(link.index)
+            if lost:
+                self._on_lost(lost)
             self._after_change()
 
     def _after_change(self) -> None:

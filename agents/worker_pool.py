@@ -164,8 +164,8 @@ class WorkerPool:
         if epoch == self._workers[index].epoch:
             self.lost(index)
 
-    def lost(self, index: int) -> None:
-        """Nothing more is expected of a worker until it is ready again: what it held goes first."""
+    def lost(self, index: int) -> list[int]:
+        """Nothing more is expected of a worker until it is ready again: what it held goes first, and is returned."""
         worker = self._workers[index]
         returned = worker.outstanding
         worker.outstanding, worker.epoch, worker.info, worker.draining = {}, None, None, False
@@ -173,6 +173,7 @@ class WorkerPool:
             held.worker = None
             self._waiting[held.id] = held
             self._waiting.move_to_end(held.id, last=False)
+        return list(returned)
 
 
 def _load(worker: _Worker) -> float:

@@ -227,6 +227,32 @@ async def test_a_request_that_the_model_cannot_answer_is_a_dead_letter(agent: Ag
     assert (topic, value) == (f"{CLICKS}.dlq", as_bytes(click(user=prefix)))
 
 
+async def test_a_request_that_breaks_every_worker_is_given_up_and_the_rest_is_answered(
+    agent: Agent, prefix: str
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        repaying = group.create_task(agent.capability.repay())
+        await agent.deliver(click(user=prefix), click(user=f"{prefix}-other", id="e2"))
+        agent.capability.on_lost([1, 2])  # both are asked again by the pool
+        agent.answer(2, "x")
+        agent.capability.on_lost([1])
+        results = await agent.results(2)
+        origins = {result["data"]["user_id"]: result["data"]["origin"] for result in results}
+        assert origins == {prefix: "fallback", f"{prefix}-other": "model"}
+        assert agent.worker.cancelled == [1]
+        async with asyncio.timeout(5):
+            while 3 not in agent.worker.requests:  # the user is still owed the model's answer
+                await asyncio.sleep(0.01)
+        agent.capability.on_lost([3])
+        await agent.deliver(click(user=prefix, id="e3"))
+        await agent.results(3)
+        await agent.until_acked(3)
+        assert list(agent.worker.requests) == [1, 2, 3]
+        assert agent.dead_letters.count == 1, "the event that came when the user was known to break workers"
+        assert len(agent.fallback) == 0, "and nothing is owed"
+        repaying.cancel()
+
+
 async def test_poison_is_dead_lettered_and_the_rest_of_its_chunk_flows_on(agent: Agent, prefix: str) -> None:
     await agent.deliver(b"nope", click(user=prefix), b"")
     agent.answer(1, "x")

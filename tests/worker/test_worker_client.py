@@ -82,9 +82,10 @@ def endpoint() -> Iterator[str]:
 
 @asynccontextmanager
 async def client_of(
-    endpoint: str, clock: Clock, on_replies: Callable[[Sequence[Reply]], None] = lambda _: None
+    endpoint: str, clock: Clock, on_replies: Callable[[Sequence[Reply]], None] = lambda _: None,
+    on_lost: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> AsyncIterator[WorkerClient]:
-    client = WorkerClient([endpoint], "m", on_replies=on_replies, clock=clock, heartbeat_s=0.01)
+    client = WorkerClient([endpoint], "m", on_replies=on_replies, on_lost=on_lost, clock=clock, heartbeat_s=0.01)
     await client.start()
     try:
         yield client
@@ -121,9 +122,9 @@ async def test_away_grows_until_a_worker_is_ready(endpoint: str) -> None:
 
 
 async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(endpoint: str) -> None:
-    clock, replies = Clock(), list[Reply]()
+    clock, replies, lost = Clock(), list[Reply](), list[int]()
     worker = FakeWorker(endpoint)
-    async with client_of(endpoint, clock, replies.extend) as client:
+    async with client_of(endpoint, clock, replies.extend, lost.extend) as client:
         await worker.hear(Hello)
         worker.say(ready("one"))
         client.submit(1, 0, STATE, 60_000)
@@ -131,7 +132,7 @@ async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(e
         assert isinstance(first, Submit)
         clock.now_s += 3.1  # silent, though connected
         await until(lambda: not client.available)
-        assert (client.outstanding, client.queued) == (0, 1)
+        assert (client.outstanding, client.queued, lost) == (0, 1, [1])
         late = RecommendResult.of(1, [])
         worker.say(Replies("one", (late,)))
         await worker.hear(Hello)

@@ -183,7 +183,7 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     for request_id in range(5):
         pool.submit(request_id, 0, STATE, 9.0)
     pool.dispatch(0.0)
-    pool.lost(0)
+    assert pool.lost(0) == [0, 1, 2]
     pool.ready(1, ready("b", max_in_flight=9))
     ((worker, message),) = pool.dispatch(1.0).submits
     assert worker == 1
