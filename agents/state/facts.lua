@@ -1,8 +1,8 @@
--- Write one fact about an item unless a newer one is there. Returns 1 while the item can be bought, else 0.
+-- Write one fact about an item unless a newer one is there, or only look. Returns 1 while the item can be bought, else 0.
 -- The order of facts is the order of their records' timestamps, as in the compacted log they come from.
 --
 -- KEYS  1 item (hash)  2 stock (hash: location -> JSON)  3 stock times (hash: location -> ms)
--- ARGV  1 "item" | "stock"   2 record timestamp, ms   3 location   4 JSON, or "" for a withdrawal
+-- ARGV  1 "item" | "stock" | "look"   2 record timestamp, ms   3 location   4 JSON, or "" for a withdrawal
 local kind, time, location, json = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local WITHDRAWN_TTL_S = 90 * 86400
 
@@ -20,7 +20,7 @@ if kind == 'item' then
       end
     end
   end
-elseif tonumber(redis.call('HGET', KEYS[3], location) or 0) <= time then
+elseif kind == 'stock' and tonumber(redis.call('HGET', KEYS[3], location) or 0) <= time then
   redis.call('HSET', KEYS[3], location, ARGV[2])
   if json == '' then redis.call('HDEL', KEYS[2], location) else redis.call('HSET', KEYS[2], location, json) end
 end

@@ -1,6 +1,6 @@
 """Facts about items in Redis: the catalogue, the stock, and which items cannot be bought."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,9 +14,9 @@ NO_LOCATION = "-"
 
 
 class Fact(Struct, frozen=True):
-    """One record about one item. `json` is the value's data, empty for a withdrawal."""
+    """One record about one item. `json` is the value's data, empty for a withdrawal; "look" says nothing new."""
 
-    kind: Literal["item", "stock"]
+    kind: Literal["item", "stock", "look"]
     item_id: str
     location: str
     json: bytes
@@ -28,18 +28,29 @@ class FactsStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._write = Script(redis, Path(__file__).parent / "facts.lua")
+        self._script = Script(redis, Path(__file__).parent / "facts.lua")
 
     async def write(self, facts: Sequence[Fact]) -> None:
         """Write facts in order, then what of it can be bought."""
         if not facts:
             return
-        available = await self._write.call_each([
+        changed = await self._call(facts)
+        while changed:
+            await self._mark(changed)
+            # an item's catalogue and stock may be two processes': who marks last looks whether that is still true
+            now = await self._call([Fact("look", item_id, "", b"", 0) for item_id in changed])
+            changed = {item_id: can for item_id, can in now.items() if can != changed[item_id]}
+
+    async def _call(self, facts: Sequence[Fact]) -> dict[str, bool]:
+        """Write the facts; whether each item can be bought after it."""
+        answers = await self._script.call_each([
             (3, keys.item(fact.item_id), keys.stock(fact.item_id), f"{keys.stock(fact.item_id)}:as_of",
              fact.kind, fact.timestamp_ms, fact.location, fact.json)
             for fact in facts
         ])
-        can_buy = {fact.item_id: answer == 1 for fact, answer in zip(facts, available, strict=True)}
+        return {fact.item_id: answer == 1 for fact, answer in zip(facts, answers, strict=True)}
+
+    async def _mark(self, can_buy: Mapping[str, bool]) -> None:
         gone = [item_id for item_id, can in can_buy.items() if not can]
         back = [item_id for item_id, can in can_buy.items() if can]
 
