@@ -18,7 +18,7 @@ from agents.dead_letters import DeadLetters
 from agents.decoding import Poison
 from agents.fallback import Debt, Fallback
 from agents.publisher import Publisher
-from agents.results import HEADERS, Result, make_result, record_of
+from agents.results import HEADERS, Result, decode_recommendations, make_result, record_of
 from agents.rules import choose, excluded, recent_decoder
 from agents.state.store import StoredResult, UserChanges, UserStore
 from schemas.inference import Failure, RecommendResult, Shed
@@ -102,6 +102,8 @@ class Answers:
                     work.answered = False
                     self._restart(work)
                 else:
+                    if decode_recommendations(data).origin == "fallback":  # whoever made it may have died, or failed
+                        self._owe(work)
                     await self._send(work, record_of(data))
                 continue
             if isinstance(outcome, Failure):
@@ -109,12 +111,15 @@ class Answers:
                 for held in work.held:
                     await self._dead_letters.send(held.record, Poison(error))
             else:
-                self._fallback.owe(work.user, Debt(work.session, work.trigger, work.trigger_time_ms, work.looked_at))
+                self._owe(work)
             if work.held:
                 results.append((work, self._by_fallback(work, data)))
             else:  # asked only because the user was owed a model's answer: the fallback is already there
                 self._on_done(work)
         await self._store_and_send(results)
+
+    def _owe(self, work: Work) -> None:
+        self._fallback.owe(work.user, Debt(work.session, work.trigger, work.trigger_time_ms, work.looked_at))
 
     def _by_model(self, work: Work, result: RecommendResult) -> Result:
         self._fallback.paid(work.user)

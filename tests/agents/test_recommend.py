@@ -227,6 +227,26 @@ async def test_a_request_that_the_model_cannot_answer_is_a_dead_letter(agent: Ag
     assert (topic, value) == (f"{CLICKS}.dlq", as_bytes(click(user=prefix)))
 
 
+async def test_what_is_retried_after_the_model_was_mended_is_answered_by_it_in_the_end(
+    agent: Agent, prefix: str
+) -> None:
+    await agent.deliver(click(user=prefix))
+    agent.capability.on_replies([Failure(1, "ValueError: too odd")])
+    await agent.results(1)
+    await agent.until_acked(1)
+    await agent.deliver(click(user=prefix))
+    fallback, again = await agent.results(2)
+    assert fallback == again
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        repaying = group.create_task(agent.capability.repay())
+        while 2 not in agent.worker.requests:
+            await asyncio.sleep(0.01)
+        agent.answer(2, "x")
+        *_, repaid = await agent.results(3)
+        assert (repaid["data"]["origin"], repaid["data"]["history_version"]) == ("model", 1)
+        repaying.cancel()
+
+
 async def test_a_request_that_breaks_every_worker_is_given_up_and_the_rest_is_answered(
     agent: Agent, prefix: str
 ) -> None:
