@@ -62,6 +62,7 @@ class _Partition:
         self.flags = bytearray()
         self.sent_ms: dict[int, int] = {}
         self.answered_ms: dict[int, int] = {}  # answered before the sender knew the offset
+        self.answered = 0  # dead letters too
 
     def index(self, offset: int) -> int:
         at = offset - self.begin
@@ -130,6 +131,11 @@ class Ledger:
         part = self._partitions.get((topic, partition))
         at = -1 if part is None else offset - part.begin
         return part is not None and 0 <= at < len(part.flags) and bool(part.flags[at] & (_ANSWERED | _DEAD))
+
+    def answered_in(self, topic: str, partition: int) -> int:
+        """How many input records of a partition are answered or dead letters."""
+        part = self._partitions.get((topic, partition))
+        return 0 if part is None else part.answered
 
     @property
     def latency_counts(self) -> Mapping[int, int]:
@@ -207,6 +213,7 @@ class Ledger:
         if part.flags[at] & _DEAD:
             return  # the same record, dead-lettered again after a redelivery
         self._dead += 1
+        part.answered += not part.flags[at] & _ANSWERED
         part.flags[at] |= _DEAD
         if part.sent_ms.pop(offset, None) is not None:
             self._waiting -= 1
@@ -252,6 +259,7 @@ class Ledger:
             flags = part.flags[at]
             if flags & _ANSWERED:
                 continue
+            part.answered += not flags & _DEAD
             part.flags[at] = flags | _ANSWERED
             if not flags & (_SENT | _DEAD):
                 part.answered_ms[offset] = at_ms

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from agents.state.store import UserChanges
 from benchmarks.faults.kinds import Fault, Scene
 from benchmarks.faults.sender import Sender
 from benchmarks.faults.traffic import Traffic
+from footfall.ledger import Ledger
 from footfall.ledger_reader import LedgerReader
 from footfall.state_digest import differences, read_states
 from schemas import events
@@ -30,21 +31,26 @@ EVENTS_AT_ONCE = 50_000  # of which the expected state is computed
 class Outcome(Struct, frozen=True):
     """How one fault went.
 
-    `recovered_s`: from its start until an event of each partition that was sent after its start was answered; where
-    partitions change hands that is the takeover.
+    `recovered_s`: from its start until an event of each partition that was sent after its start was answered, and what
+    had piled up before it too. `silent_s`: the longest time until then in which a partition with unanswered events got
+    no answer; where partitions change hands that is the takeover.
     """
 
     fault: str
     recovered_s: float
+    silent_s: float
     results: int
     fallback_share: float
     repeated: int
     dead_letters: int
+    agent_memory_mb: float  # the most that an agent that runs at the end has held since its start
     within_cap: bool
 
     def __str__(self) -> str:
-        return (f"answered again after {self.recovered_s:.1f} s; {self.results:,} results, fallback "
-                f"{self.fallback_share:.1%}, repeated {self.repeated}, dead letters {self.dead_letters}")
+        return (f"answered again after {self.recovered_s:.1f} s, silent for {self.silent_s:.1f} s; "
+                f"{self.results:,} results, fallback "
+                f"{self.fallback_share:.1%}, repeated {self.repeated}, dead letters {self.dead_letters}, "
+                f"agents up to {self.agent_memory_mb:.0f} MB")
 
 
 class Account:
@@ -55,19 +61,22 @@ class Account:
 
     async def watch(self, fault: Fault, scene: Scene, sending: Coroutine[Any, Any, None]) -> Outcome:
         """Run a fault under traffic; return when it is over, its traffic sent, and events are answered again."""
-        before, start = self._reader.ledger.counts(), time.monotonic()
+        before = self._reader.ledger.counts()
         fallbacks_before = self._reader.ledger.fallbacks
         async with asyncio.TaskGroup() as group:
-            recovering = group.create_task(self._recovered(group.create_task(sending)))
+            sender = group.create_task(sending)
+            await fault.prepare(scene)
+            recovering = group.create_task(self._recovered(sender))
             await fault.run(scene)
-        recovered_s = recovering.result() - start
+        recovered_s, silent_s = recovering.result()
         await self._reader.drained(RECOVERY_TIMEOUT_S)
         after = self._reader.ledger.counts()
         results = after.results_out - before.results_out
         share = (self._reader.ledger.fallbacks - fallbacks_before) / max(1, results)
         outcome = Outcome(
-            fault.name, round(recovered_s, 2), results, round(share, 4), after.repeated - before.repeated,
-            after.dead_letters - before.dead_letters, share <= fault.max_fallback_share,
+            fault.name, round(recovered_s, 2), round(silent_s, 2), results, round(share, 4),
+            after.repeated - before.repeated, after.dead_letters - before.dead_letters,
+            round(scene.system.agent_memory_mb(), 1), share <= fault.max_fallback_share,
         )
         self._outcomes.append((fault, outcome))
         return outcome
@@ -88,7 +97,7 @@ class Account:
 
     def report(self, different: list[str], **rest: object) -> dict[str, Any]:
         counts = self._reader.ledger.counts()
-        takeovers = [outcome.recovered_s for fault, outcome in self._outcomes if fault.takes_over] or [0.0]
+        takeovers = [outcome.silent_s for fault, outcome in self._outcomes if fault.takes_over] or [0.0]
         over_cap = [outcome.fault for _, outcome in self._outcomes if not outcome.within_cap]
         passed = not (counts.lost or counts.duplicated or counts.older_over_newer or different or over_cap
                       or counts.events_acked < counts.events_in or counts.dead_letters != self._sender.bad)
@@ -100,17 +109,20 @@ class Account:
             "state_differences": len(different),
             "state_examples": different[:5],
             "over_fallback_cap": over_cap,
+            "agent_memory_mb": max((outcome.agent_memory_mb for _, outcome in self._outcomes), default=0.0),
             **rest,
             "faults": [msgspec.to_builtins(outcome) for _, outcome in self._outcomes],
         }
 
-    async def _recovered(self, sending: "asyncio.Task[None]") -> float:
-        """When an event of each partition, sent after now, was answered."""
+    async def _recovered(self, sending: "asyncio.Task[None]") -> tuple[float, float]:
+        """`recovered_s` and `silent_s` of a fault that starts now."""
         before = dict(self._sender.newest)
         marks: dict[tuple[str, int], int] = {}
         waiting = set(before)
-        deadline = time.monotonic() + RECOVERY_TIMEOUT_S
-        while waiting and time.monotonic() < deadline:
+        start = time.monotonic()
+        silence = _Silence(self._reader.ledger, self._sender.newest, start)
+        while waiting and time.monotonic() < start + RECOVERY_TIMEOUT_S:
+            silence.look(time.monotonic())
             for place in list(waiting):
                 newest = self._sender.newest[place]
                 if newest > before[place]:
@@ -120,7 +132,26 @@ class Account:
                 if place in marks and self._reader.ledger.is_answered(*place, marks[place]):
                     waiting.discard(place)
             await asyncio.sleep(POLL_S)
-        return time.monotonic()
+        return time.monotonic() - start, silence.longest_s
+
+
+class _Silence:
+    """The longest time in which a partition with unanswered events got no answer."""
+
+    def __init__(self, ledger: Ledger, newest: Mapping[tuple[str, int], int], now_s: float) -> None:
+        self._ledger, self._newest = ledger, newest
+        self._answered = {place: ledger.answered_in(*place) for place in newest}
+        self._since_s = dict.fromkeys(newest, now_s)
+        self.longest_s = 0.0
+
+    def look(self, now_s: float) -> None:
+        """To be called often."""
+        for place, offset in self._newest.items():
+            answered = self._ledger.answered_in(*place)
+            if answered == self._answered.get(place) and not self._ledger.is_answered(*place, offset):
+                self.longest_s = max(self.longest_s, now_s - self._since_s[place])
+            else:
+                self._answered[place], self._since_s[place] = answered, now_s
 
 
 def _expected_states(traffic: Traffic) -> dict[str, StateDigest]:

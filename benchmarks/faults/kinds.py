@@ -18,6 +18,7 @@ from benchmarks.faults.system import BOUND_S, WORKER, System
 from benchmarks.faults.traffic import Input, Traffic
 
 Send = Callable[[Sequence[Input]], Awaitable[None]]
+GUESTS = ("guest", "spare")
 
 
 class Scene(Struct, frozen=True):
@@ -33,12 +34,20 @@ class Scene(Struct, frozen=True):
         return await self.system.agent_pid(self.chance.choice(self.system.units))
 
 
+async def nothing(_: Scene) -> None:
+    pass
+
+
 class Fault(Struct, frozen=True):
+    """`prepare` comes under the same traffic, before what is timed."""
+
     name: str
     run: Callable[[Scene], Awaitable[None]]
     lasts_s: float
     max_fallback_share: float = 0.0
     apache_kafka_only: bool = False
+    promised: bool = True  # False: only when asked for, see docs/guarantees.md
+    prepare: Callable[[Scene], Awaitable[None]] = nothing
     takes_over: bool = False  # partitions change hands: how long that takes is reported
 
 
@@ -123,6 +132,57 @@ async def worker_raises(scene: Scene) -> None:
     await scene.send([scene.traffic.raising(number) for number in _numbers(scene, 50)])
 
 
+async def worker_broken_by_inputs(scene: Scene) -> None:
+    """Each of them breaks every worker that is asked about it, until it is found and asked no more."""
+    await scene.send([scene.traffic.breaking(number) for number in _numbers(scene, 2)])
+    await asyncio.sleep(20)
+
+
+async def a_guest_on_a_slow_coordinator(scene: Scene) -> None:
+    await scene.system.delay_coordinator(0.2, 1.2)
+    await scene.system.start_unit("guest")
+    await scene.system.agent_pid("guest")
+    await asyncio.sleep(scene.chance.uniform(3, 6))
+
+
+async def agent_killed_on_a_slow_coordinator(scene: Scene) -> None:
+    """While a rebalance is under way, or just was."""
+    os.kill(await scene.an_agent(), signal.SIGKILL)
+    await asyncio.sleep(scene.system.settings.session_timeout_s + 3)
+    await scene.system.stop("guest")
+    await scene.system.delay_coordinator(0, 0)
+
+
+async def two_guests_on_a_slow_coordinator(scene: Scene) -> None:
+    """There are more units than partitions now: one is a hot spare."""
+    await scene.system.delay_coordinator(0.1, 0.9)
+    for guest in GUESTS:
+        await scene.system.start_unit(guest)
+        await scene.system.agent_pid(guest)
+    await asyncio.sleep(8)
+
+
+async def hot_spare_takes_over(scene: Scene) -> None:
+    """All units but the guests are killed at once."""
+    owners = [unit for unit in scene.system.units if unit not in GUESTS]
+    for pid in [await scene.system.agent_pid(owner) for owner in owners]:
+        os.kill(pid, signal.SIGKILL)
+    await asyncio.sleep(scene.system.settings.session_timeout_s + 3)
+    await scene.system.delay_coordinator(0, 0)
+    for guest in GUESTS:
+        await scene.system.stop(guest)
+
+
+async def unit_frozen_with_its_guard(scene: Scene) -> None:
+    """As a container that is paused: nothing can end the agent in its sleep."""
+    tree = scene.system.process_tree(scene.chance.choice(scene.system.units))
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(scene.system.settings.session_timeout_s + 3)
+    for pid in reversed(tree):  # the agent first: its own conscience is what is tried here
+        os.kill(pid, signal.SIGCONT)
+
+
 async def poison_in_bursts(scene: Scene) -> None:
     for _ in range(3):
         await scene.send([scene.traffic.poison(number) for number in _numbers(scene, 100)])
@@ -190,12 +250,17 @@ FAULTS = (
     Fault("unit_joins_and_is_killed_at_once", unit_joins_and_is_killed_at_once, 14),
     Fault("rolling_restart", rolling_restart, 20),
     Fault("unit_with_a_full_disk_for_its_log", unit_with_a_full_disk_for_its_log, 14),
+    Fault("unit_frozen_with_its_guard", unit_frozen_with_its_guard, 14, promised=False),
+    Fault("agent_killed_on_a_slow_coordinator", agent_killed_on_a_slow_coordinator, 24,
+          prepare=a_guest_on_a_slow_coordinator),
+    Fault("hot_spare_takes_over", hot_spare_takes_over, 30, prepare=two_guests_on_a_slow_coordinator),
     Fault("worker_killed", worker_killed, 6, max_fallback_share=0.9),
     Fault("worker_told_to_stop", worker_told_to_stop, 6, max_fallback_share=0.9),
     Fault("worker_frozen", worker_frozen, 8, max_fallback_share=1.0),
     Fault("worker_away", worker_away, 70, max_fallback_share=1.0),
     Fault("worker_takes_ten_seconds", worker_takes_ten_seconds, 24, max_fallback_share=1.0),
     Fault("worker_raises", worker_raises, 4, max_fallback_share=0.5),
+    Fault("worker_broken_by_inputs", worker_broken_by_inputs, 24, max_fallback_share=0.9),
     Fault("poison_in_bursts", poison_in_bursts, 5),
     Fault("cache_restarted", cache_restarted, 6),
     Fault("cache_away", cache_away, 36, max_fallback_share=1.0),

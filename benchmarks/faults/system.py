@@ -1,5 +1,7 @@
 """What is broken: broker, cache, a worker and units of agents, each started, stopped, killed or frozen by name.
 
+The units reach the broker through a proxy, which can make its group coordinator slow.
+
 A *unit* is `footfall agents recommend`, a supervisor with one agent under it, as it is deployed. Linux only: the agent
 of a unit is found in /proc.
 """
@@ -29,12 +31,31 @@ class System:
         self._static = static
         self._endpoint = ipc_endpoint("faults")
         self._running: dict[str, tuple[Supervisor, asyncio.Event, asyncio.Task[None]]] = {}
+        self._proxy: asyncio.subprocess.Process | None = None
+        self._broker = ""  # as the units see it
         self.restarts = 0
 
     @property
     def units(self) -> list[str]:
         """The names of the units that run."""
         return [name for name in self._running if name != WORKER]
+
+    async def start_proxy(self) -> None:
+        """Start what stands between the units and the broker; before the first unit."""
+        pipe = asyncio.subprocess.PIPE
+        self._proxy = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.faults.proxy", self.stack.settings.bootstrap_servers,
+            stdin=pipe, stdout=pipe,
+        )
+        assert self._proxy.stdout is not None
+        self._broker = (await self._proxy.stdout.readline()).decode().strip()
+
+    async def delay_coordinator(self, least_s: float, most_s: float) -> None:
+        """Have the group coordinator answer the units late from now on."""
+        assert self._proxy is not None
+        assert self._proxy.stdin is not None
+        self._proxy.stdin.write(f"{least_s} {most_s}\n".encode())
+        await self._proxy.stdin.drain()
 
     async def start_worker(self, service_ms: float | None = None) -> None:
         """Start the worker with its stand-in model: `service_ms` a batch."""
@@ -50,7 +71,8 @@ class System:
             name=name, log_path=self._folder / f"{name}.log",
             argv=("sh", "-c", f'exec "$0" -m footfall agents recommend >>{output} 2>&1', sys.executable),
             environment={
-                **self.stack.environment(), "FOOTFALL_PREFIX": self.settings.prefix, "FOOTFALL_WORKERS": self._endpoint,
+                **self.stack.environment(), "KAFKA_BOOTSTRAP_SERVERS": self._broker,
+                "FOOTFALL_PREFIX": self.settings.prefix, "FOOTFALL_WORKERS": self._endpoint,
                 "FOOTFALL_GROUP_INSTANCE_ID": name if self._static else "",
             },
         ))
@@ -66,10 +88,18 @@ class System:
         async with asyncio.timeout(BOUND_S):
             while True:
                 pid = self.pid(unit)
-                for child in _descendants(pid) if pid else ():
-                    if b"agents\0recommend" in _command_line(child) and b"guard.py" not in _command_line(child):
-                        return child
+                if found := _agent_of(pid):
+                    return found
                 await asyncio.sleep(0.05)
+
+    def process_tree(self, unit: str) -> list[int]:
+        """The unit's supervisor, guard and agent, as far as they run, parents first."""
+        pid = self.pid(unit)
+        return [pid, *_descendants(pid)] if pid else []
+
+    def agent_memory_mb(self) -> float:
+        """The most memory that any agent that runs now has ever held."""
+        return max((_peak_memory_mb(_agent_of(self.pid(unit))) for unit in self.units), default=0.0)
 
     def pid(self, name: str) -> int:
         """The process of a unit's supervisor, or of the worker; 0 while there is none."""
@@ -77,6 +107,10 @@ class System:
 
     async def close(self) -> None:
         await asyncio.gather(*(self.stop(name) for name in list(self._running)))
+        if self._proxy is not None:
+            assert self._proxy.stdin is not None
+            self._proxy.stdin.close()
+            await self._proxy.wait()
 
     async def _start(self, process: Process) -> None:
         stopping, started = asyncio.Event(), asyncio.Event()
@@ -92,6 +126,22 @@ class System:
 
     def _happened(self, event: ProcessEvent) -> None:
         self.restarts += event.kind == "exited"
+
+
+def _agent_of(supervisor: int) -> int:
+    """0 while there is none."""
+    for child in _descendants(supervisor) if supervisor else ():
+        if b"agents\0recommend" in _command_line(child) and b"guard.py" not in _command_line(child):
+            return child
+    return 0
+
+
+def _peak_memory_mb(pid: int) -> float:
+    with contextlib.suppress(OSError):  # 0 is no process
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def _descendants(pid: int) -> list[int]:

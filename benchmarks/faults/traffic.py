@@ -21,6 +21,7 @@ ITEMS = 2000
 STEP = timedelta(milliseconds=7)
 LATE_SHARE = 0.02  # of the events come up to an hour late
 RAISING_ITEM = "stub-raise"  # benchmarks' stand-in model cannot answer a user who has seen it (model_core/stub.py)
+BREAKING_ITEM = "stub-fault"
 POISON = (b"nope", b"", b'{"specversion":"1.0"}', b"\xff\xfe{\x00}\x00", b"[" * 5000, b'{"data":NaN}', b"x" * 100_000)
 
 
@@ -67,6 +68,11 @@ class Traffic:
         """An event, of a user of its own, that the stand-in model cannot answer: a dead letter and a fallback."""
         name = f"{self._run}-raise-{number}"
         return msgspec.structs.replace(_input(name, name, "view_item", self._start, [RAISING_ITEM]), bad=True)
+
+    def breaking(self, number: int) -> Input:
+        """An event, of a user of its own, that breaks the stand-in model's device: a fallback."""
+        name = f"{self._run}-break-{number}"
+        return _input(name, name, "view_item", self._start, [BREAKING_ITEM])
 
     def poison(self, number: int) -> Input:
         """A record that is no event."""
