@@ -18,6 +18,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 from msgspec import Struct
 
+from agents.backoff import wait_s
+
 logger = logging.getLogger(__name__)
 
 RETRY_S = (0.1, 0.3, 1.0, 3.0, 5.0)  # the producer itself has retried for its request time-out before we do
@@ -77,8 +79,9 @@ class _Lane(Struct, eq=False):
 class Publisher:
     """Output records; what is acknowledged on the input has arrived on the output. Nothing leaves without `run`."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, *, chance: Callable[[], float] = random.random) -> None:
         self._producer = producer
+        self._chance = chance  # lanes, and agents, that lost the same broker do not return in the same moment
         self._partitions: dict[str, int] = {}
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._ready: list[_Lane] = []  # with records, and nothing under way
@@ -136,7 +139,7 @@ class Publisher:
             try:
                 partitions = self._partitions[topic] = len(await self._producer.partitions_for(topic))
             except KafkaError as error:
-                await asyncio.sleep(_wait_s(topic, attempt, error))
+                await asyncio.sleep(self._wait_s(topic, attempt, error))
                 attempt += 1
             else:
                 return partitions
@@ -174,7 +177,7 @@ class Publisher:
     def _failed(self, lane: _Lane, count: int, error: KafkaError) -> None:
         """Send the same records again, in a while; of a batch that is too large, half."""
         if not isinstance(error, MessageSizeTooLargeError):
-            asyncio.get_running_loop().call_later(_wait_s(lane.topic, lane.failures, error), self._start, lane)
+            asyncio.get_running_loop().call_later(self._wait_s(lane.topic, lane.failures, error), self._start, lane)
             lane.failures += 1
         elif count > 1:
             lane.limit = count // 2
@@ -196,8 +199,7 @@ class Publisher:
         self._failure = failure
         self._wake.set()
 
-
-def _wait_s(topic: str, attempt: int, error: KafkaError) -> float:
-    wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
-    logger.warning("sending to %s failed (%r); again in %.1f s", topic, error, wait_s)
-    return wait_s
+    def _wait_s(self, topic: str, attempt: int, error: KafkaError) -> float:
+        again_in_s = wait_s(RETRY_S, attempt, self._chance())
+        logger.warning("sending to %s failed (%r); again in %.1f s", topic, error, again_in_s)
+        return again_in_s

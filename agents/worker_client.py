@@ -132,8 +132,9 @@ class WorkerClient:
             dealer.setsockopt(zmq.ROUTING_ID, f"{self._name}/{index}".encode()[:255])
             dealer.setsockopt(zmq.IMMEDIATE, 1)  # nothing is stored for a worker that is not connected
             dealer.setsockopt(zmq.LINGER, 0)
-            dealer.setsockopt(zmq.RECONNECT_IVL, 50)
-            dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+            # by chance, or all agents come back to a worker in one moment: with a maximum libzmq spreads nothing
+            dealer.setsockopt(zmq.RECONNECT_IVL, 50 + secrets.randbelow(50))
+            dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000 + secrets.randbelow(1000))
             events = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
             link = _Link(index, endpoint, dealer, dealer.get_monitor_socket(events), self._clock())
             dealer.connect(endpoint)

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, Self, cast
 import msgspec
 from msgspec import Struct
 
+from agents.backoff import spread_s
 from footfall import guard
 
 BAD_SETTINGS = 2  # what our own commands, and argparse and click, exit with
@@ -52,7 +53,7 @@ class Backoff(Struct, frozen=True, kw_only=True):
     def delay_s(self, failures: int, chance: float) -> float:
         """Seconds before the restart after this many failures in a row (at least 1); `chance` in [0, 1)."""
         ceiling_s = min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, 32))
-        return float(ceiling_s * (0.5 + chance / 2))
+        return spread_s(ceiling_s, chance)
 
 
 class ProcessEvent(Struct, frozen=True, kw_only=True):

@@ -13,10 +13,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings
 
 from footfall import topics as topic_table
 from footfall.stack import Stack
 from schemas.settings import Settings
+
+settings.register_profile("footfall", deadline=None)  # a slow machine is no failure; pytest-timeout ends what hangs
+settings.load_profile("footfall")
 
 SESSION_TIMEOUT_S = 3.0  # Tansu forms a group in half of it and replaces a lost member in one and a half
 SHARED_KAFKA = Path(__file__).parents[2] / "shared" / "kafka"

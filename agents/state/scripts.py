@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ConnectionError, NoScriptError, OutOfMemoryError  # noqa: A004
 
+from agents.backoff import wait_s
 from agents.state.connection import send_all
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,16 @@ def is_away() -> bool:
     return _waiting > 0
 
 
-async def while_away(operation: Callable[[], Awaitable[Result]]) -> Result:
-    """Do it; while Redis is away, loading or full, wait and do it again. Meanwhile nothing is acknowledged."""
+async def while_away(
+    operation: Callable[[], Awaitable[Result]],
+    *,
+    chance: Callable[[], float] = random.random,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Result:
+    """Do it; while Redis is away, loading or full, wait and do it again. Meanwhile nothing is acknowledged.
+
+    By chance, agents that lost the same Redis do not return in the same moment.
+    """
     global _waiting  # noqa: PLW0603
     attempt = 0
     try:
@@ -37,12 +47,12 @@ async def while_away(operation: Callable[[], Awaitable[Result]]) -> Result:
                 async with asyncio.timeout(TIMEOUT_S):
                     return await operation()
             except AWAY as error:
-                wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
                 if attempt % 30 == 0:
                     logger.warning("Redis cannot serve (%s); all work holds until it can", type(error).__name__)
+                again_in_s = wait_s(RETRY_S, attempt, chance())
                 _waiting += attempt == 0
                 attempt += 1
-                await asyncio.sleep(wait_s)
+                await pause(again_in_s)
     finally:
         _waiting -= attempt > 0
 

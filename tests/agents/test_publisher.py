@@ -1,7 +1,8 @@
 """Where a record goes, in which order, and what happens to it when Kafka does not take it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -33,8 +34,10 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def running(producer: RecordingProducer) -> AsyncIterator[Publisher]:
-    publisher = Publisher(producer)
+async def running(
+    producer: RecordingProducer, chance: Callable[[], float] = random.random
+) -> AsyncIterator[Publisher]:
+    publisher = Publisher(producer, chance=chance)
     sending = asyncio.create_task(publisher.run())
     try:
         yield publisher
@@ -94,6 +97,50 @@ async def test_what_kafka_did_not_take_is_sent_again_before_anything_newer(failu
         delivered = await queue(publisher, *VALUES)
         assert tuple(await producer.until(10)) == VALUES
     assert delivered == list(VALUES)
+
+
+class Waits:
+    """The waits that were asked for, none of which takes time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, draws: Sequence[float]) -> None:
+        self._draws = iter(draws)
+        self.asked: list[tuple[int, float]] = []  # attempt and chance
+        monkeypatch.setattr(module, "wait_s", self._wait_s)
+
+    def draw(self) -> float:
+        return next(self._draws)
+
+    def _wait_s(self, _steps_s: Sequence[float], attempt: int, chance: float) -> float:
+        self.asked.append((attempt, chance))
+        return 0.0
+
+
+async def test_each_attempt_of_a_lane_draws_its_wait_and_what_arrives_starts_the_series_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    producer, waits = RecordingProducer(), Waits(monkeypatch, (0.1, 0.7, 0.4))
+    producer.failures = [KafkaConnectionError(), KafkaTimeoutError()]
+    async with running(producer, waits.draw) as publisher:
+        await publisher.deliver("t", b"key", b"a", ())
+        producer.failures = [KafkaConnectionError()]
+        await publisher.deliver("t", b"key", b"b", ())
+    assert waits.asked == [(0, 0.1), (1, 0.7), (0, 0.4)]
+
+
+async def test_each_look_for_a_topics_partitions_draws_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutMetadata(RecordingProducer):
+        missing = 3
+
+        async def partitions_for(self, topic: str) -> Collection[int]:
+            if self.missing:
+                self.missing -= 1
+                raise KafkaTimeoutError
+            return await super().partitions_for(topic)
+
+    producer, waits = WithoutMetadata(), Waits(monkeypatch, (0.1, 0.7, 0.4))
+    async with running(producer, waits.draw) as publisher:
+        await publisher.deliver("t", b"key", b"a", ())
+    assert waits.asked == [(0, 0.1), (1, 0.7), (2, 0.4)]
 
 
 async def test_a_batch_that_is_too_large_is_halved() -> None:
