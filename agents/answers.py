@@ -156,7 +156,7 @@ class Answers:
         states = await self._store.apply([UserChanges(work.user, session=work.session) for work in refused])
         for work, now in zip(refused, states, strict=True):
             work.version, work.event_time_ms, work.state = now.version, now.event_time_ms, now.state
-            work.stored_covers = now.covers
+            work.open_covers = now.covers
             self._restart(work)
 
     async def _send(self, work: Work, record: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from agents.coalescer import Held
+from agents.coalescer import Held, offset_runs
 from agents.decoding import event_time_ms
 from agents.state.changes import Change, change_of, event_id
 from agents.state.store import Applied, UserChanges, UserStore
@@ -83,7 +83,9 @@ class EventBatch:
 
 async def _apply(step: _Step, store: UserStore) -> Sequence[tuple[Group, Applied]]:
     groups = list(step.groups.values())
-    states = await store.apply([UserChanges(group.user, group.changes, group.ids, group.session) for group in groups])
+    states = await store.apply([
+        UserChanges(group.user, group.changes, group.ids, group.session, offset_runs(group.held)) for group in groups
+    ])
     linked = {group.user: state.linked for group, state in zip(groups, states, strict=True)}
     places = {(group.user, group.session): place for place, group in enumerate(groups)}
     for user, visitor in step.turns:

@@ -4,7 +4,7 @@ Pure: no clock, no I/O. Merging loses nothing, since the state that a request ca
 and its result covers the records of all that were merged. It is the first valve under overload.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aiokafka import ConsumerRecord
 from msgspec import Raw, Struct
@@ -37,7 +37,7 @@ class Work(Struct, eq=False):
     trigger_time_ms: int
     looked_at: tuple[str, ...]
     answered: bool  # the stored result already reflects everything: send that again, ask no model
-    stored_covers: tuple[OffsetRun, ...] = ()  # of the result that was stored when the state was read
+    open_covers: tuple[OffsetRun, ...] = ()  # what else the next result must cover, as of when the state was read
     held: list[Held] = []  # a new one for each
     deadline_s: float = 0.0
 
@@ -48,7 +48,7 @@ class Work(Struct, eq=False):
         if newer.version >= self.version:
             self.session, self.version = newer.session, newer.version
             self.event_time_ms, self.state = newer.event_time_ms, newer.state
-            self.stored_covers = newer.stored_covers
+            self.open_covers = newer.open_covers
         if newer.trigger_time_ms >= self.trigger_time_ms:
             self.trigger, self.trigger_time_ms = newer.trigger, newer.trigger_time_ms
             self.looked_at = newer.looked_at
@@ -90,30 +90,34 @@ class Coalescer:
 
 
 def covers(work: Work) -> tuple[OffsetRun, ...]:
-    """What a result of this work answers: its own records, and what only the stored result is known to answer.
+    """What a result of this work answers: its own records, and those that nothing else is known to answer.
 
-    The stored result may be the last word of a process that was killed before it sent it. It is about to be replaced,
-    so its records are covered here too, unless they are done: then it was sent.
+    The stored result may be the last word of a process that was killed before it sent it; another process may have been
+    killed after it applied events and before it had a result. This one reflects and replaces all that, so their records
+    are covered here too, unless they are done: then they were answered.
     """
-    own = _runs(work.held)
-    return *own, *(run for run in work.stored_covers if run not in own and not _is_settled(run, work))
+    own = offset_runs(work.held)
+    others = [run for run in work.open_covers if not _is_settled(run, work)]
+    return _merged([*own, *others]) if others else own
 
 
 def _is_settled(run: OffsetRun, work: Work) -> bool:
     return bool(work.held) and work.held[-1].window.settled(run)
 
 
-def _runs(held: Sequence[Held]) -> list[OffsetRun]:
-    """Runs of consecutive offsets."""
-    if not held:
-        return []
-    if len(held) == 1:
-        offset = held[0].record.offset
-        return [OffsetRun(*held[0].partition, offset, offset)]
-    runs: list[OffsetRun] = []
-    for partition, offset in sorted({(one.partition, one.record.offset) for one in held}):
-        if runs and runs[-1][:2] == partition and runs[-1].last == offset - 1:
-            runs[-1] = runs[-1]._replace(last=offset)
+def offset_runs(held: Sequence[Held]) -> tuple[OffsetRun, ...]:
+    """The records' offsets, as few runs."""
+    runs = [OffsetRun(*one.partition, one.record.offset, one.record.offset) for one in held]
+    return _merged(runs) if len(runs) > 1 else tuple(runs)
+
+
+def _merged(runs: Iterable[OffsetRun]) -> tuple[OffsetRun, ...]:
+    """The same offsets, in order, without overlap."""
+    merged: list[OffsetRun] = []
+    for run in sorted(runs):
+        last = merged[-1] if merged else None
+        if last is not None and last[:2] == run[:2] and run.first <= last.last + 1:
+            merged[-1] = last._replace(last=max(last.last, run.last))
         else:
-            runs.append(OffsetRun(*partition, offset, offset))
-    return runs
+            merged.append(run)
+    return tuple(merged)

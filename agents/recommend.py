@@ -175,7 +175,7 @@ class Recommend:
             for (user, debt), applied in zip(debts, states, strict=True):
                 work = self.coalescer.offer(Work(
                     user, debt.session, applied.version, applied.event_time_ms, applied.state,
-                    debt.trigger, debt.trigger_time_ms, debt.looked_at, answered=False, stored_covers=applied.covers,
+                    debt.trigger, debt.trigger_time_ms, debt.looked_at, answered=False, open_covers=applied.covers,
                 ))
                 if work is not None:
                     self.start(work)
@@ -187,5 +187,5 @@ def _work(group: Group, applied: Applied) -> Work:
         group.user, group.session, applied.version, applied.event_time_ms, applied.state,
         Trigger(event.source, event.id), group.newest_ms, looked_at(event),
         answered=applied.new_events == 0 and 0 < applied.version == applied.result_version,
-        stored_covers=applied.covers, held=group.held,
+        open_covers=applied.covers, held=group.held,
     )

@@ -5,8 +5,11 @@
 -- KEYS  1 meta (hash)  2 history (sorted set)  3 counters (hash)  4 cart (hash)  5 seen ids (string)
 -- ARGV  1 time to live, s   2 "1": only for this session   3 changes (msgpack, see changes.py)   4 their ids, 8 bytes each
 --       5 a visitor whose history these changes are, or the user who gets this visitor's, or ""
--- Returns msgpack [version, event_time_ms, new events, version of the stored result, what that result covers,
--- linked visitor or user, UserState]; UserState as in schemas/inference.py.
+--       6 the offsets of the records that the changes came in (msgpack), or ""
+-- Returns msgpack [version, event_time_ms, new events, version of the stored result, what a result must cover besides
+-- these records, linked visitor or user, UserState]; UserState as in schemas/inference.py. What must be covered besides:
+-- what the stored result covers, and the records of earlier new events that no stored result reflects. Whoever applied
+-- those may have been killed, and whoever reads them again may find them older than a result that does not name them.
 
 local HISTORY, SEEN, ITEMS, CART = 128, 1024, 512, 128
 local DAY_MS = 86400000
@@ -14,10 +17,21 @@ local FAST_MS, SLOW_MS = 30 * DAY_MS, 200 * DAY_MS
 
 local ttl, session = tonumber(ARGV[1]), ARGV[2] == '1'
 local changes, ids = cmsgpack.unpack(ARGV[3]), ARGV[4]
-local meta = redis.call('HMGET', KEYS[1], 'version', 'event_time', 'result_version', 'covers', 'linked')
+local meta = redis.call('HMGET', KEYS[1], 'version', 'event_time', 'result_version', 'covers', 'linked', 'open')
 local version, event_time = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
 local result_version, covers, linked = tonumber(meta[3] or -1), meta[4] or '\144', meta[5] or ''
 local seen = redis.call('GET', KEYS[5]) or ''
+local open = {}  -- of each call with new events that no stored result reflects: the version after it, its offsets
+for _, entry in ipairs(meta[6] and cmsgpack.unpack(meta[6]) or {}) do
+  if entry[1] > result_version then open[#open + 1] = entry end
+end
+if #open > 0 then
+  local all = cmsgpack.unpack(covers)
+  for _, entry in ipairs(open) do
+    for _, run in ipairs(entry[2]) do all[#all + 1] = run end
+  end
+  covers = cmsgpack.pack(all)
+end
 
 local function known(id)
   local from = 1
@@ -82,7 +96,9 @@ if ARGV[5] ~= '' then
 end
 if fresh > 0 then
   version = version + fresh
-  redis.call('HSET', KEYS[1], 'version', version, 'event_time', string.format('%.0f', event_time))
+  if ARGV[6] ~= '' then open[#open + 1] = { version, cmsgpack.unpack(ARGV[6]) } end
+  redis.call('HSET', KEYS[1], 'version', version, 'event_time', string.format('%.0f', event_time),
+    'open', #open > 0 and cmsgpack.pack(open) or '\144')
   redis.call('SET', KEYS[5], string.sub(seen, -8 * SEEN))
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -HISTORY - 1)
   trim(KEYS[3], ITEMS, function(packed)

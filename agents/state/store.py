@@ -26,6 +26,7 @@ class UserChanges(Struct, frozen=True):
     changes: Sequence[Change] = ()
     ids: bytes = b""
     session: str | None = None
+    runs: Sequence[OffsetRun] = ()  # the records that the changes came in
     linking: str = ""  # the visitor whose history these changes are; of a visitor, the user who gets the history
 
 
@@ -36,7 +37,7 @@ class Applied(Struct, frozen=True, array_like=True, gc=False):
     event_time_ms: int
     new_events: int
     result_version: int
-    covers: tuple[OffsetRun, ...]  # of the stored result; whether it was sent, Redis does not know
+    covers: tuple[OffsetRun, ...]  # what a result must cover besides its own records; whether others did is not known
     linked: str
     state: Raw
 
@@ -124,7 +125,7 @@ class UserStore:
         return (
             5, *self._state_keys(user.user, user.session),
             self._session_ttl_s if session else self._ttl_s, "1" if session else "0",
-            _encode(user.changes), user.ids, user.linking,
+            _encode(user.changes), user.ids, user.linking, _encode(user.runs) if user.runs else b"",
         )
 
     @staticmethod

@@ -92,9 +92,9 @@ def test_what_the_stored_result_answers_is_covered_again_unless_it_is_known_to_b
     window.done(here, 6)
     stored = (OffsetRun("clicks", 0, 3, 4), OffsetRun("clicks", 0, 5, 5), OffsetRun("clicks", 0, 6, 6),
               OffsetRun(elsewhere, 0, 1, 2), OffsetRun("clicks", 0, 7, 7))
-    again = replace(work("a", 7), held=[Held(record(b"", offset=7), here, window)], stored_covers=stored)
+    again = replace(work("a", 7), held=[Held(record(b"", offset=7), here, window)], open_covers=stored)
     assert covers(again) == (
-        OffsetRun("clicks", 0, 7, 7), OffsetRun("clicks", 0, 5, 5), OffsetRun(elsewhere, 0, 1, 2),
+        OffsetRun("clicks", 0, 5, 5), OffsetRun("clicks", 0, 7, 7), OffsetRun(elsewhere, 0, 1, 2),
     )
 
 
@@ -104,7 +104,7 @@ def merged(offers: Sequence[Work]) -> Work:
     trigger = max(reversed(offers), key=lambda one: one.trigger_time_ms)
     return Work(
         state.user, state.session, state.version, state.event_time_ms, state.state, trigger.trigger,
-        trigger.trigger_time_ms, trigger.looked_at, all(one.answered for one in offers), state.stored_covers,
+        trigger.trigger_time_ms, trigger.looked_at, all(one.answered for one in offers), state.open_covers,
         [held for one in offers for held in one.held],
     )
 

@@ -317,7 +317,7 @@ async def test_what_a_killed_process_stored_and_did_not_send_is_covered_by_the_n
     agent.answer(1, "y")
     (result,) = await agent.results(1)
     assert result["data"]["covers"] == [
-        {"topic": PURCHASES, "partition": 0, "from": 0, "to": 0}, {"topic": CLICKS, "partition": 0, "from": 0, "to": 0},
+        {"topic": CLICKS, "partition": 0, "from": 0, "to": 0}, {"topic": PURCHASES, "partition": 0, "from": 0, "to": 0},
     ]
     await agent.until_acked(1)
     agent.partition, agent.offset = Partition(CLICKS, 0), 0
@@ -325,6 +325,23 @@ async def test_what_a_killed_process_stored_and_did_not_send_is_covered_by_the_n
     await agent.results(2)
     first, again = agent.sent()
     assert first == again
+
+
+async def test_what_a_killed_process_applied_and_did_not_answer_is_covered_by_the_next_result(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    killed = Agent(stack, prefix)
+    async with killed.running():
+        await killed.deliver(click("lamp", user=prefix, id="1"), click("rug", user=prefix, id="2"))
+    await agent.deliver(click("lamp", user=prefix, id="1"))  # the successor's chunks are others
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    await agent.deliver(click("rug", user=prefix, id="2"))
+    result, again = await agent.results(2)
+    assert again == result
+    assert result["data"]["covers"] == [{"topic": CLICKS, "partition": 0, "from": 0, "to": 1}]
+    await agent.until_acked(2)
 
 
 async def test_a_record_that_kafka_did_not_take_is_sent_again_with_the_same_bytes(agent: Agent, prefix: str) -> None:
