@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from footfall import topics
 from footfall.dlq import counted, no_letter
-from footfall.dlq_reader import RETRIES, RETRY_OF, DeadLetterReader, Letter, Place, letter_of, reading
+from footfall.dlq_reader import RETRY_OF, DeadLetterReader, Letter, Place, letter_of, reading
 from schemas.settings import Settings
-from schemas.topics import Topic
+from schemas.topics import RETRIES, Topic
 
 CHUNK_RECORDS = 50  # in memory, and under way, at a time; a record has 1 MB at most by Kafka's default
 NO_LIMIT = 1 << 30  # bytes; the broker knows its own

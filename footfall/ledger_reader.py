@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
 from footfall.ledger import Ledger, StoredResult
+from footfall.topic_reader import ends
 from schemas import keys
 from schemas.topics import CLICKSTREAM, PURCHASES, RECOMMENDATIONS, SOURCES, Topic
 
@@ -65,6 +66,7 @@ class LedgerReader:
         self._results = results.full_name(prefix)
         self._dead_letters = [topic.dead_letters.full_name(prefix) for topic in inputs]
         self._group = f"{prefix}.recommend"
+        self._client = client
         self._consumer = AIOKafkaConsumer(
             **client, fetch_max_wait_ms=fetch_wait_ms, enable_auto_commit=False, auto_offset_reset="earliest",
         )
@@ -80,15 +82,14 @@ class LedgerReader:
         """Note where the dead letters end: those that come from now on count."""
         await self._consumer.start()
         await self._admin.start()
-        self._starts = await self._consumer.end_offsets(await self._partitions_of(self._dead_letters))
+        self._starts = await ends(self._client, await self._partitions_of(self._dead_letters))
 
     async def start(self) -> None:
         """Note where inputs and results end: what is sent from now on counts. Read on from there."""
         self._partitions = await self._partitions_of(self._answered)
-        results = await self._partitions_of([self._results])
-        ends = await self._consumer.end_offsets(self._partitions + results)
-        self.ledger = Ledger({(tp.topic, tp.partition): ends[tp] for tp in self._partitions})
-        self._starts.update({tp: ends[tp] for tp in results})
+        begin = await ends(self._client, self._partitions + await self._partitions_of([self._results]))
+        self.ledger = Ledger({(tp.topic, tp.partition): begin[tp] for tp in self._partitions})
+        self._starts.update({tp: offset for tp, offset in begin.items() if tp.topic == self._results})
         self._consumer.assign(list(self._starts))
         for tp, offset in self._starts.items():
             self._consumer.seek(tp, offset)

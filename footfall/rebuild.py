@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -19,16 +19,14 @@ from agents.applying import EventBatch
 from agents.decoding import Poison, customer_decoders
 from agents.state.connection import connect
 from agents.state.store import UserStore
-from footfall import topics
+from footfall import topic_reader, topics
 from footfall.errors import FootfallError
+from footfall.topic_reader import RECORDS_PER_FETCH, TopicReader
 from schemas import keys
 from schemas.settings import Settings
 from schemas.topics import CLICKSTREAM, PURCHASES
 
 RECORDS_PER_BATCH = 512  # one pipeline to Redis, as the agents'
-RECORDS_PER_FETCH = 2000  # a partition waits with at most twice as many, so 16 of them with 100 MB at the very worst
-POLL_MS = 200
-SILENCE_S = 60.0  # after that the broker will not answer any more
 REDIS_ANSWERS_WITHIN_S = 10.0
 KEYS_PER_SCAN = 1000
 
@@ -46,58 +44,19 @@ class Rebuilt(Struct, frozen=True):
     seconds: float
 
 
-class Log:
-    """The records of partitions up to their ends as of now, the earliest first; of one partition, in its order.
-
-    `ends`: behind the last record, as the broker lists it. The consumer is assigned to these partitions and stands at
-    `starts`. Memory is bounded by `RECORDS_PER_FETCH`.
-    """
-
-    def __init__(
-        self, consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int],
-        clock: Callable[[], float],
-    ) -> None:
-        self._consumer = consumer
-        self._starts = starts
-        self._ends = dict(ends)
-        self._clock = clock
-        self._queues: dict[TopicPartition, deque[ConsumerRecord]] = {tp: deque() for tp in ends}
-        self._untouched, self._unread = set(ends), set(ends)
-
-    @property
-    def total(self) -> int:
-        """How many records there are, holes included."""
-        return sum(end - self._starts[tp] for tp, end in self._ends.items())
-
-    async def records(self) -> AsyncIterator[ConsumerRecord]:
-        """Raise RebuildError when the broker gives nothing for `SILENCE_S`."""
-        while True:
-            await self._fill()
-            waiting = [queue for queue in self._queues.values() if queue]
-            if not waiting:
-                return
-            yield min(waiting, key=lambda queue: queue[0].timestamp).popleft()
-
-    async def _fill(self) -> None:
-        """Have a record of each partition that has one left."""
-        heard_s = self._clock()
-        while not all(self._queues[tp] for tp in self._unread):
-            hungry = [tp for tp in self._unread if len(self._queues[tp]) < RECORDS_PER_FETCH]
-            fetched = await self._consumer.getmany(*hungry, timeout_ms=POLL_MS, max_records=RECORDS_PER_FETCH)
-            for tp, records in fetched.items():
-                if tp in self._untouched:  # the local broker lists an end inside the last batch
-                    self._untouched.discard(tp)
-                    self._ends[tp] = max(self._ends[tp], self._consumer.highwater(tp))
-                self._queues[tp].extend([record for record in records if record.offset < self._ends[tp]])
-                heard_s = self._clock()
-            for tp in hungry:  # by position: what ends a partition may be no record but a transaction's mark
-                if await self._consumer.position(tp) >= self._ends[tp]:
-                    self._unread.discard(tp)
-            if self._clock() - heard_s > SILENCE_S:
-                raise RebuildError(
-                    f"Kafka has given nothing for {SILENCE_S:g} s: see that it runs, then run this again with "
-                    "--into-existing"
-                )
+async def by_time(reader: TopicReader, starts: Mapping[TopicPartition, int]) -> AsyncIterator[ConsumerRecord]:
+    """Yield all that is there, the earliest first; of one partition, in its order. Of 16, 100 MB wait at the worst."""
+    queues: dict[TopicPartition, deque[ConsumerRecord]] = {partition: deque() for partition in starts}
+    reader.begin(starts)
+    while True:
+        while not all(queues[partition] for partition in reader.unread):
+            hungry = [partition for partition in reader.unread if len(queues[partition]) < RECORDS_PER_FETCH]
+            for partition, records in (await reader.fetch(hungry)).items():
+                queues[partition].extend(records)
+        waiting = [queue for queue in queues.values() if queue]
+        if not waiting:
+            return
+        yield min(waiting, key=lambda queue: queue[0].timestamp).popleft()
 
 
 async def rebuild(
@@ -107,8 +66,8 @@ async def rebuild(
     """Apply every click and purchase that the topics hold now. `progress`: records done, records in all.
 
     May be repeated, with `into_existing`. Once begun, it waits for a Redis that goes away. Raises RebuildError when
-    Redis holds users already (unless `into_existing`), when a topic is missing, or when Redis or Kafka do not answer;
-    TopicsError when the topics cannot be listed.
+    Redis holds users already (unless `into_existing`), or when Redis or Kafka do not answer; TopicsError when the
+    topics cannot be listed or one is missing.
     """
     started_s = clock()
     redis = connect(settings.redis_url)
@@ -118,27 +77,21 @@ async def rebuild(
                 "this Redis holds state of users: set REDIS_URL to an empty one, or see what `footfall rebuild --help` "
                 "says of --into-existing"
             )
-        partitions = await _partitions(settings)
-        consumer = AIOKafkaConsumer(
-            **topics.client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest",
-            fetch_max_wait_ms=settings.fetch_max_wait_ms,
-        )
-        try:
-            await consumer.start()
-            starts = await consumer.beginning_offsets(partitions)
-            ends = {tp: end for tp, end in (await consumer.end_offsets(partitions)).items() if end > starts[tp]}
-            consumer.assign(list(ends))
-            for tp in ends:
-                consumer.seek(tp, starts[tp])
-            log = Log(consumer, starts, ends, clock)
-            read = await _apply(
-                log, UserStore(redis, settings), settings.prefix, lambda done: progress(done, log.total)
-            )
-            progress(log.total, log.total)
-        finally:
-            await consumer.stop()
+        partitions = await topic_reader.partitions_of(settings, (CLICKSTREAM, PURCHASES))
+        async with topic_reader.reading(topics.client_options(settings)) as reader:
+            starts: dict[TopicPartition, int] = await reader.consumer.beginning_offsets(partitions)
+
+            def total() -> int:  # holes included; all ends are known before the first record comes
+                return sum(reader.ends.values()) - sum(starts.values())
+
+            records = by_time(reader, starts)
+            read = await _apply(records, UserStore(redis, settings), settings.prefix, lambda n: progress(n, total()))
+            progress(total(), total())
     except KafkaError as error:
-        raise RebuildError(f"Kafka does not do it: {error!r}. Is it running, and are its settings right?") from error
+        raise RebuildError(
+            f"Kafka does not do it: {error!r}. Is it running, and are its settings right? Then run this again with "
+            "--into-existing"
+        ) from error
     except RedisError as error:
         raise RebuildError(f"Redis does not do it: {error}. Is it running, and is REDIS_URL right?") from error
     finally:
@@ -147,14 +100,14 @@ async def rebuild(
 
 
 async def _apply(
-    log: Log, store: UserStore, prefix: str, progress: Callable[[int], None]
+    records: AsyncIterator[ConsumerRecord], store: UserStore, prefix: str, progress: Callable[[int], None]
 ) -> tuple[int, int, int]:
     """Return how many events, users and poison records there were."""
     decoders = customer_decoders(prefix)
     users: set[str] = set()  # far less than Redis needs for them
     done = poison = 0
     batch = EventBatch()
-    async for record in log.records():
+    async for record in records:
         event = decoders[record.topic](record)
         if isinstance(event, Poison):
             poison += 1
@@ -181,12 +134,3 @@ async def _holds_users(redis: Redis) -> bool:
     async for _ in redis.scan_iter(match=f"{keys.user('*')}:*", count=KEYS_PER_SCAN):
         return True
     return False
-
-
-async def _partitions(settings: Settings) -> list[TopicPartition]:
-    partitions = []
-    for state in await topics.listing(settings, (CLICKSTREAM, PURCHASES)):
-        if state.partitions is None:
-            raise RebuildError(f"there is no topic {state.name}: is FOOTFALL_PREFIX right?")
-        partitions += [TopicPartition(state.name, number) for number in range(state.partitions)]
-    return partitions

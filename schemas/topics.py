@@ -46,3 +46,7 @@ RECOMMENDATIONS = Topic(name="recommendations", key="user", direction="out")
 
 SOURCES = (CLICKSTREAM, PURCHASES, CATALOG, INVENTORY)
 TOPICS = (*SOURCES, RECOMMENDATIONS, *(source.dead_letters for source in SOURCES))
+RETRIES = Topic(  # not one of them: made by the first `footfall dlq retry`
+    name="dlq-retries", key="place of the record", direction="out", partitions=1,
+    retention_days=max(source.dead_letters.retention_days for source in SOURCES),  # as long as there is a letter
+)

@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from footfall.ledger import Ledger
 from footfall.replay.runner import Message, Place, Served
 from footfall.replay.scoring import SHOWN
+from footfall.topic_reader import ends
 from schemas import keys
 from schemas.events import VISITOR_PREFIX, Click, Purchase
 from schemas.results import RecommendationsData, RecommendedItem
@@ -123,16 +124,10 @@ class RedisStorefront:
 
 
 async def total_records(client: Mapping[str, Any], topics: Sequence[Topic], prefix: str) -> int:
-    """How many records were ever written to these topics."""
-    consumer = AIOKafkaConsumer(**client)
-    await consumer.start()
-    try:
-        partitions = [
-            TopicPartition(topic.full_name(prefix), number) for topic in topics for number in range(topic.partitions)
-        ]
-        return sum((await consumer.end_offsets(partitions)).values())
-    finally:
-        await consumer.stop()
+    """How many records were ever written to these topics. Raises TopicsError when one is missing."""
+    return sum((await ends(client, [
+        TopicPartition(topic.full_name(prefix), number) for topic in topics for number in range(topic.partitions)
+    ])).values())
 
 
 async def stored_result(redis: "Redis", user: str) -> RecommendationsData | None:

@@ -1,6 +1,6 @@
 """The topic table against contract.md."""
 
-from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY, PURCHASES, RECOMMENDATIONS, SOURCES, TOPICS
+from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY, PURCHASES, RECOMMENDATIONS, RETRIES, SOURCES, TOPICS
 
 
 def test_one_process_can_own_the_clicks_and_the_purchases_of_a_user() -> None:
@@ -37,3 +37,9 @@ def test_dead_letters_keep_the_partition_of_their_source_and_never_compact() -> 
     for source in SOURCES:
         assert source.dead_letters.partitions == source.partitions
         assert source.dead_letters.cleanup == "delete"
+
+
+def test_the_log_of_retries_is_kept_as_long_as_the_dead_letters_and_not_created_with_the_others() -> None:
+    assert RETRIES.full_name("retail") == "retail.dlq-retries.v1"
+    assert RETRIES.config() == SOURCES[0].dead_letters.config()
+    assert RETRIES not in TOPICS

@@ -5,19 +5,19 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from click.testing import CliRunner, Result
 
 from agents.dead_letters import DeadLetters
 from agents.decoding import Poison, RecordError
 from agents.publisher import Publisher
-from footfall import dlq_reader, topics
+from footfall import dlq_reader, topic_reader, topics
 from footfall.cli.base import Commands
 from footfall.cli.dlq import dlq as group
-from footfall.dlq_reader import RETRIES, RETRY_OF, Letter, Place
+from footfall.dlq_reader import RETRY_OF, Letter, Place
 from footfall.stack.environment import environment_of
 from schemas.settings import Settings
-from schemas.topics import CLICKSTREAM, SOURCES, Topic
+from schemas.topics import CLICKSTREAM, RETRIES, SOURCES, Topic
 from tests.doubles import record
 
 NOW_MS = time.time_ns() // 1_000_000  # what is older than the topic's retention Kafka drops, soon after its start
@@ -57,25 +57,10 @@ class Records:
 
     async def read(self, topic: Topic | str) -> list[ConsumerRecord]:
         """All records of a topic, by time."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap_servers, auto_offset_reset="earliest", fetch_max_wait_ms=20
-        )
-        await consumer.start()
-        try:
-            name = topic if isinstance(topic, str) else topic.full_name(self.settings.prefix)
-            partitions = [TopicPartition(name, number) for number in range(8)]
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            read: list[ConsumerRecord] = []
-            ends = dict.fromkeys(partitions)  # as fetches tell them: asked for, Tansu's are too low after a batch
-            async with asyncio.timeout(30):
-                while any([end is None or await consumer.position(tp) < end for tp, end in ends.items()]):
-                    for records in (await consumer.getmany(timeout_ms=20)).values():
-                        read += records
-                    ends = {tp: consumer.highwater(tp) for tp in partitions}
-            return sorted(read, key=lambda one: (one.timestamp, one.offset))
-        finally:
-            await consumer.stop()
+        name = topic if isinstance(topic, str) else topic.full_name(self.settings.prefix)
+        async with topic_reader.reading(topics.client_options(self.settings)) as reader:
+            read = [one async for one in reader.records({TopicPartition(name, number): 0 for number in range(8)})]
+        return sorted(read, key=lambda one: (one.timestamp, one.offset))
 
 
 @asynccontextmanager

@@ -8,10 +8,10 @@ import pytest
 from agents.dead_letters import HEADER
 from agents.decoding import RecordError
 from footfall import dlq, topics
-from footfall.dlq_reader import RETRIES, DlqError, source_topic
+from footfall.dlq_reader import DlqError, source_topic
 from footfall.stack import Stack
 from schemas.settings import Settings
-from schemas.topics import CLICKSTREAM, PURCHASES
+from schemas.topics import CLICKSTREAM, PURCHASES, RETRIES
 from tests.stack.dead_letters import SECRET, Records, at, run, source_of, writing
 
 
@@ -24,12 +24,14 @@ async def records(any_topics: Settings) -> AsyncIterator[Records]:
 async def test_nothing_there_is_said_and_changes_nothing(any_topics: Settings) -> None:
     listed = await run(any_topics, "list", "clickstream")
     shown = await run(any_topics, "show", "clickstream", "0", "0")
+    beyond = await run(any_topics, "show", "clickstream", "99", "0")
     sent = await run(any_topics, "retry", "clickstream")
 
     name = CLICKSTREAM.full_name(any_topics.prefix)
     assert (listed.exit_code, listed.stdout) == (0, f"no dead letters on {name}.dlq\n")
     assert shown.exit_code == 2
     assert shown.stderr.startswith(f"footfall: there is no dead letter {name}.dlq/0/0")
+    assert beyond.stderr.startswith(f"footfall: there is no dead letter {name}.dlq/99/0")
     assert (sent.exit_code, sent.stdout) == (0, f"0 records sent again to {name}\n")
     (state,) = await topics.listing(any_topics, [RETRIES])
     assert state.condition == "missing"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
 from agents.decoding import event_time_ms
@@ -19,14 +19,15 @@ from footfall import topics as table
 from footfall.cli.base import Commands
 from footfall.cli.rebuild import rebuild as command
 from footfall.errors import FootfallError
-from footfall.rebuild import SILENCE_S, Log, RebuildError, Rebuilt, rebuild
+from footfall.rebuild import RebuildError, Rebuilt, by_time, rebuild
 from footfall.stack import Stack
 from footfall.state_digest import differences, read_states
 from footfall.topics import client_options
 from schemas.events import CustomerEvent
 from schemas.settings import Settings
 from schemas.topics import CLICKSTREAM, PURCHASES
-from tests.doubles import as_bytes, envelope, record
+from tests.doubles import as_bytes, envelope
+from tests.stack.fetches import A, B, Fetches, at
 
 DATABASE = 3  # other tests use 0
 BAD = (b"hello", b"", None)
@@ -228,65 +229,14 @@ async def test_the_command_says_what_it_did_and_why_it_would_not(empty: Settings
     assert (await asyncio.to_thread(run, "--into-existing")).exit_code == 0
 
 
-class Broker:
-    """A consumer that gives what the test has laid out, a fetch at a time."""
-
-    def __init__(self, *fetches: list[ConsumerRecord], highwater: int = 0) -> None:
-        self.fetches = list(fetches)
-        self.positions: dict[TopicPartition, int] = {}
-        self.end = highwater
-        self.now_s = 0.0
-
-    async def getmany(
-        self, *partitions: TopicPartition, timeout_ms: int, max_records: int
-    ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        self.now_s += timeout_ms / 1000
-        given: dict[TopicPartition, list[ConsumerRecord]] = {}
-        for one in self.fetches.pop(0) if self.fetches else []:
-            tp = TopicPartition(one.topic, one.partition)
-            assert tp in partitions
-            given.setdefault(tp, []).append(one)
-            self.positions[tp] = one.offset + 1
-        return given
-
-    def highwater(self, partition: TopicPartition) -> int:
-        return self.end
-
-    async def position(self, partition: TopicPartition) -> int:
-        return self.positions.get(partition, 0)
-
-
-A, B = TopicPartition("t", 0), TopicPartition("t", 1)
-
-
-def at(partition: TopicPartition, offset: int, time_ms: int) -> ConsumerRecord:
-    return record(b"x", topic=partition.topic, partition=partition.partition, offset=offset, timestamp_ms=time_ms)
-
-
-async def read(broker: Broker, ends: dict[TopicPartition, int]) -> list[int]:
-    log = Log(broker, dict.fromkeys(ends, 0), ends, lambda: broker.now_s)
-    return [one.timestamp async for one in log.records()]
+async def read(fetches: Fetches) -> list[int]:
+    return [one.timestamp async for one in by_time(fetches.reader(), {A: 0, B: 0})]
 
 
 async def test_records_come_in_the_order_of_their_times_though_a_partition_is_fetched_late() -> None:
-    broker = Broker([at(A, 0, 10), at(A, 1, 30)], [], [at(B, 0, 20)], [at(B, 1, 40)])
-    assert await read(broker, {A: 2, B: 2}) == [10, 20, 30, 40]
+    fetches = Fetches([at(A, 0, 10), at(A, 1, 30)], [], [at(B, 0, 5)], [at(B, 1, 20)], ends={A: 2, B: 2})
+    assert await read(fetches) == [5, 10, 20, 30]
 
 
 async def test_within_a_partition_the_order_is_the_logs() -> None:
-    assert await read(Broker([at(A, 0, 30), at(A, 1, 10), at(B, 0, 20)]), {A: 2, B: 1}) == [20, 30, 10]
-
-
-async def test_what_is_behind_the_ends_is_left() -> None:
-    assert await read(Broker([at(A, 0, 1), at(A, 1, 2)]), {A: 1}) == [1]
-
-
-async def test_a_listed_end_inside_the_last_batch_is_corrected_by_what_the_fetch_says() -> None:
-    assert await read(Broker([at(A, 0, 1), at(A, 1, 2)], highwater=2), {A: 1}) == [1, 2]
-
-
-async def test_a_broker_that_falls_silent_is_an_error() -> None:
-    broker = Broker([at(A, 0, 1)])
-    with pytest.raises(RebuildError, match=f"nothing for {SILENCE_S:g} s"):
-        await read(broker, {A: 2})
-    assert broker.now_s > SILENCE_S
+    assert await read(Fetches([at(A, 0, 30), at(A, 1, 10), at(B, 0, 20)], ends={A: 2, B: 1})) == [20, 30, 10]
