@@ -1,11 +1,15 @@
 """What a model must offer to be served. Knows nothing of sockets, threads, queues or torch.
 
-The worker calls, per batch: `collate` on a CPU thread while the device still runs the batch before, then `forward` and
-`split` on the thread that owns the device and that loaded the model. A runner needs no locks as long as `collate` only
-reads it: when the members of a failed batch are tried again, the device's thread collates too.
+The worker calls, per batch: `collate` on a CPU thread while the device still runs the batch before, then `forward` on
+the thread that owns the device and that loaded the model, then `split` on a third while the device runs the next. A
+runner needs no locks as long as `collate` and `split` only read it: when the members of a failed batch are tried again,
+the device's thread calls all three.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from schemas.inference import RecommendResult
@@ -23,11 +27,36 @@ class DeviceFault(RuntimeError):  # noqa: N818 - as above
     """The device is unusable until the process restarts; the worker exits with 70 for its supervisor."""
 
 
+class Service(Enum):
+    """How a model shares the device with others."""
+
+    EAGER = "eager"  # somebody waits: whenever the device is free
+    CONTINUOUS = "continuous"  # generates, one step after the other; a request may join at any step
+    DEFERRED = "deferred"  # in full batches, in idle time, or when its time is running out
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How a model's batches may look. `lengths`: what they are padded to, ascending; `max_tokens`: padded ones."""
+
+    max_batch: int
+    lengths: tuple[int, ...] = (1,)
+    max_tokens: int = sys.maxsize
+    service: Service = Service.EAGER
+
+    def room(self, length: int) -> int:
+        """How many requests a batch of this length may hold."""
+        return max(1, min(self.max_batch, self.max_tokens // length))
+
+    def padded(self, tokens: int) -> int:
+        """The length that a request of so many tokens is padded to; what is longer than all is cut."""
+        return next((length for length in self.lengths if length >= tokens), self.lengths[-1])
+
+
 class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
     """One loaded model on one device.
 
     `popular`: the fallback list, best first, at most 100 item ids (empty where the model has none).
-    `max_batch`: the most requests that one call may hold.
     """
 
     @property
@@ -37,10 +66,14 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
     @property
     def popular(self) -> tuple[str, ...]: ...
     @property
-    def max_batch(self) -> int: ...
+    def batching(self) -> Batching: ...
+
+    def tokens(self, request: RequestT) -> int:
+        """How long a request is, at a glance: the thread of the sockets asks, before anything was decoded."""
+        ...
 
     def collate(self, requests: Sequence[RequestT]) -> BatchT:
-        """Validate and pad up to `max_batch` requests into CPU arrays.
+        """Validate and pad the requests of a batch into CPU arrays.
 
         Raises `InvalidInput` where a request is wrong; the worker then calls again with each request alone, so a
         batch need not say which one it was. Check ids and lengths here: on a GPU a bad index kills the process.
@@ -48,7 +81,7 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
         ...
 
     def forward(self, batch: BatchT) -> OutputT:
-        """Run the model on the device."""
+        """Run the model on the device; what is returned is ready to be read on the CPU."""
         ...
 
     def split(self, requests: Sequence[RequestT], output: OutputT) -> Sequence[RecommendResult]:

@@ -13,13 +13,14 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped, is_device_fault
+from model_core.batching.failures import is_device_fault
+from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped
 from model_core.batching.policy import Client, Pending
 from model_core.runner import AnyRunner
 from model_core.sockets import Sockets
+from model_core.statistics import Statistics
 from schemas.inference import (
     PROTOCOL,
     Cancel,
@@ -57,16 +58,6 @@ EXIT_DEVICE_FAULT = 70
 log = logging.getLogger("footfall.worker")
 
 
-@dataclass(slots=True)
-class _Counts:
-    batches: int = 0
-    requests: int = 0
-    failures: int = 0
-    shed: int = 0
-    ignored: int = 0
-    busy_s: float = 0.0
-
-
 class WorkerServer:
     """Serves until it is drained or breaks. Make it, and call `run`, on the main thread."""
 
@@ -87,7 +78,7 @@ class WorkerServer:
         self._models: tuple[ModelInfo, ...] = ()  # empty until they are warm
         self._max_in_flight = 0
         self._clients: dict[bytes, Client] = {}
-        self._counts = _Counts()
+        self._counts = Statistics()
         self._drain_asked = False
         self._drain_until_s: float | None = None
         self._last_submit_s = self._started_s
@@ -132,9 +123,8 @@ class WorkerServer:
             event = self._events.get()
             match event:
                 case Answered():
-                    self._counts.batches += event.batch > 0
-                    self._counts.requests += event.batch
-                    self._counts.busy_s += event.busy_s
+                    if event.ran is not None:
+                        self._counts.ran(event.ran)
                     self._send_replies(event.replies)
                 case Loaded():
                     self._become_ready(event)
@@ -231,7 +221,8 @@ class WorkerServer:
                 excess.append(request.id)
                 continue
             client.outstanding.add(request.id)
-            accepted.append(Pending(client, request, now_s + request.budget_ms / 1000))
+            tokens = self._pipeline.tokens(message.model, request)
+            accepted.append(Pending(client, request, now_s + request.budget_ms / 1000, tokens))
         excess += [pending.request.id for pending in self._pipeline.submit(message.model, accepted)]
         if excess:
             client.outstanding.update(excess)
@@ -327,6 +318,7 @@ class WorkerServer:
             mean_batch_size=counts.requests / counts.batches if counts.batches else 0.0,
             queued=self._pipeline.queued(),
             busy_share=min(1.0, counts.busy_s / (now_s - self._ready_s)) if counts.batches else 0.0,
+            runs=counts.by_model(),
         )
 
     def _close(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from model_core.runner import DeviceFault, InvalidInput
+from model_core.runner import Batching, DeviceFault, InvalidInput
 from schemas.inference import MAX_CANDIDATES, RecommendRequest, RecommendResult, UserState
 from schemas.results import Reason, RecommendedItem
 
@@ -26,9 +26,12 @@ class StubRunner:
 
     def __init__(self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64) -> None:
         self.name = name
-        self.max_batch = max_batch
+        self.batching = Batching(max_batch)
         self._service_s = service_ms / 1000
         self._results = [stub_result(item) for item in range(ITEMS)]
+
+    def tokens(self, request: RecommendRequest) -> int:  # noqa: ARG002 - all alike
+        return 1
 
     def collate(self, requests: Sequence[RecommendRequest]) -> list[bytes]:
         states = [bytes(request.state) for request in requests]
@@ -54,7 +57,7 @@ class StubRunner:
 
     def example_batches(self) -> Iterable[Sequence[RecommendRequest]]:
         state = msgspec.Raw(msgspec.msgpack.encode(UserState((), (), b"", ())))
-        return [[RecommendRequest(0, 0, 0, state)] * size for size in (1, self.max_batch)]
+        return [[RecommendRequest(0, 0, 0, state)] * size for size in (1, self.batching.max_batch)]
 
 
 def stub_result(request_id: int) -> RecommendResult:

@@ -161,6 +161,22 @@ class StatsQuery(Struct, frozen=True, array_like=True, tag="stats"):
     pass
 
 
+class ModelRuns(Struct, frozen=True, array_like=True, kw_only=True):
+    """One model's batches since it was ready. Times are means per batch: collating, the device, wording the answers.
+
+    `padding_share`: of the tokens on the device, how many were padding.
+    """
+
+    model: str
+    batches: int
+    requests: int
+    mean_batch_size: float
+    padding_share: float
+    collate_ms: float
+    forward_ms: float
+    reply_ms: float
+
+
 class WorkerStats(Struct, frozen=True, array_like=True, kw_only=True, tag="stats"):
     """Counts since the models were ready. `busy_share`: of that time, how much the device spent on batches.
 
@@ -180,6 +196,7 @@ class WorkerStats(Struct, frozen=True, array_like=True, kw_only=True, tag="stats
     mean_batch_size: float
     queued: int
     busy_share: float
+    runs: tuple[ModelRuns, ...] = ()
 
 
 to_worker_encoder = msgspec.msgpack.Encoder()

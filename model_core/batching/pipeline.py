@@ -1,26 +1,29 @@
-"""Two threads from requests to replies: one forms and collates batches, one owns the device.
+"""Three threads from requests to replies: one binds and collates batches, one owns the device, one words the answers.
 
-    submit -> Backlog -> [reserve the slot, form, collate] -> one prefetched batch -> [forward, split] -> events
+    submit -> Backlog -> [reserve the slot, bind, collate] -> one prefetched batch -> [forward] -> [split] -> events
 
-While the device runs batch N, batch N+1 is formed and collated; N+2 is not formed before the device takes N+1. So at
-most one batch is prefetched, and it was bound as late as that allows. Knows nothing of sockets and of the protocol's
-epochs; what happens is told through `emit`, which both threads call.
+While the device runs batch N, batch N+1 is bound and collated, just in time, and the answers of batch N-1 are worded.
+At most one batch is prefetched, and at most two outputs wait to be worded. Knows nothing of sockets and of the
+protocol's epochs; what happens is told through `emit`, which all threads call.
 """
 
 import gc
 import queue
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from model_core.batching.policy import Backlog, Client, Pending, Plan
-from model_core.runner import AnyRunner, DeviceFault, InvalidInput
-from schemas.inference import Failure, ModelInfo, Reply, Shed
+from model_core.batching.cost import CostModel, Line
+from model_core.batching.failures import describe, is_device_fault
+from model_core.batching.policy import Backlog, Client, Later, Pending, Plan
+from model_core.runner import AnyRunner, Batching
+from schemas.inference import Failure, ModelInfo, RecommendRequest, Reply, Shed
+
+LEAD = 1.5  # times the usual time to collate, so that a batch is seldom late for the device
+LEAD_S = 0.001  # to wake and to hand over
+OUTPUTS = 2  # one being worded, one waiting: the device never waits for words unless they are its bottleneck
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,24 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """One batch's sizes and times. `tokens`: of its requests before padding to `length`."""
+
+    model: str
+    requests: int
+    length: int
+    tokens: int
+    collate_s: float
+    forward_s: float
+    reply_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """Replies to send. `batch` counts the requests that were on the device for them, `busy_s` the time it took."""
+    """Replies to send, and what was run for them, if anything was."""
 
     replies: tuple[tuple[Client, Reply], ...]
-    batch: int = 0
-    busy_s: float = 0.0
+    ran: Ran | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +67,17 @@ Event: TypeAlias = Loaded | Answered | Stopped
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A formed batch. `collated` is None where its members can be collated each alone but not together."""
+    """A bound batch. `collated` is None where its members can be collated each alone but not together.
 
-    runner: AnyRunner
+    `again`: it was on the device before and its answers could not be worded; it holds no slot.
+    """
+
+    model: str
     members: tuple[Pending, ...]
+    length: int
     collated: Any | None
-
-
-def is_device_fault(error: BaseException) -> bool:
-    """Whether the process must go. Running out of memory is not one: the members are tried again one by one."""
-    torch = sys.modules.get("torch")
-    return isinstance(error, DeviceFault) or (torch is not None and isinstance(error, torch.AcceleratorError))
-
-
-def describe(error: Exception) -> str:
-    """What a `Failure` says: the message of `InvalidInput`, which is free of personal data; else only the place."""
-    if isinstance(error, InvalidInput):
-        return f"InvalidInput: {error}"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
+    collate_s: float = 0.0
+    again: bool = False
 
 
 class Pipeline:
@@ -86,34 +93,45 @@ class Pipeline:
     ) -> None:
         self._load = load
         self._emit = emit
-        self._max_batch = max_batch or sys.maxsize
+        self._max_batch = max_batch
         self._clock = clock
-        self._runners: dict[str, AnyRunner] = {}
-        self._backlog = Backlog({})
+        self._runners: Mapping[str, AnyRunner] = {}
+        self._costs: Mapping[str, CostModel] = {}
+        self._backlog = Backlog({}, {})
         self._closing = False
-        self._changed = threading.Condition()  # guards _backlog and _closing
+        self._free_s: float | None = None  # when the device is expected to be free; None while it is
+        self._changed = threading.Condition()  # guards _backlog, _costs, _closing and _free_s
         self._slot = threading.Semaphore(1)  # one prefetched batch: later binding, larger batches
-        self._prefetched: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()  # holds one batch at most: see _slot
+        self._collating = Line()  # seconds to collate n requests
+        # holds one batch at most (see _slot), and now and then one that is tried again
+        self._prefetched: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._outputs: queue.Queue[tuple[_Work, Any, float] | None] = queue.Queue(OUTPUTS)
         # daemons: a device call that never returns must not keep the process from leaving after its bound
-        self._collator = threading.Thread(target=self._guard, args=(self._form_batches,), name="collator", daemon=True)
-        self._device = threading.Thread(target=self._guard, args=(self._serve,), name="device", daemon=True)
+        self._collator, self._device, self._writer = (
+            threading.Thread(target=self._guard, args=(body,), name=name, daemon=True)
+            for name, body in (("collator", self._bind), ("device", self._serve), ("writer", self._word))
+        )
 
     def start(self) -> None:
         self._device.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Serve what waits, then end both threads. False when they did not end in time."""
+        """Serve what waits, then end all threads. False when they did not end in time."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._device.join(timeout_s)
         return not self._device.is_alive()
+
+    def tokens(self, model: str, request: RecommendRequest) -> int:
+        """How long this request is, as its model says."""
+        return self._runners[model].tokens(request)
 
     def submit(self, model: str, requests: Sequence[Pending]) -> list[Pending]:
         """Queue requests for a served model; returns those for which there is no room."""
         with self._changed:
             refused = [pending for pending in requests if not self._backlog.add(model, pending)]
-            self._changed.notify()
+            self._changed.notify_all()
         return refused
 
     def queued(self) -> int:
@@ -128,7 +146,7 @@ class Pipeline:
 
     # -- the collator's thread
 
-    def _form_batches(self) -> None:
+    def _bind(self) -> None:
         while True:
             self._slot.acquire()
             plan = self._next_plan()
@@ -137,7 +155,7 @@ class Pipeline:
                 return
             if plan.shed:
                 self._emit(Answered(tuple((p.client, Shed(p.request.id)) for p in plan.shed)))
-            work = self._collate(self._runners[plan.model], plan.batch) if plan.batch else None
+            work = self._collate(plan.model, plan.batch, plan.length) if plan.batch else None
             if work is None:
                 self._slot.release()
             else:
@@ -147,68 +165,128 @@ class Pipeline:
         """Waits for requests; None once the pipeline is closing and nothing is left."""
         with self._changed:
             while True:
-                plan = self._backlog.take(self._clock())
-                if plan is not None or self._closing:
+                now_s = self._clock()
+                lead_s = LEAD * self._collating.mean_s(len(self._backlog)) + LEAD_S
+                plan = self._backlog.take(now_s, now_s if self._free_s is None else self._free_s, lead_s)
+                if isinstance(plan, Plan) or (plan is None and self._closing):
                     return plan
-                self._changed.wait()
+                self._changed.wait(plan.at_s - now_s if isinstance(plan, Later) else None)
 
-    def _collate(self, runner: AnyRunner, members: tuple[Pending, ...]) -> _Work | None:
+    def _collate(self, model: str, members: tuple[Pending, ...], length: int) -> _Work | None:
         """Collate the members, without those that cannot be; None when none is left."""
+        started_s = self._clock()
         try:
-            return _Work(runner, members, runner.collate([p.request for p in members]))
+            collated = self._runners[model].collate([p.request for p in members])
         except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the request that causes it
             if len(members) == 1:
                 self._emit(Answered(((members[0].client, Failure(members[0].request.id, describe(error))),)))
                 return None
-        good = tuple(p for p in members if self._collate(runner, (p,)) is not None)
+        else:
+            took_s = self._clock() - started_s
+            self._collating.observe(len(members), took_s)
+            return _Work(model, members, length, collated, took_s)
+        good = tuple(p for p in members if self._collate(model, (p,), length) is not None)
         if len(good) == len(members):
-            return _Work(runner, members, None)
-        return self._collate(runner, good) if good else None
+            return _Work(model, members, length, None)
+        return self._collate(model, good, length) if good else None
 
     # -- the device's thread
 
     def _serve(self) -> None:
         self._runners = {runner.name: runner for runner in self._load()}
-        limits = {name: min(self._max_batch, runner.max_batch) for name, runner in self._runners.items()}
-        for runner in self._runners.values():
-            for requests in runner.example_batches():
-                runner.split(requests, runner.forward(runner.collate(requests)))
+        batchings = {name: _limited(runner.batching, self._max_batch) for name, runner in self._runners.items()}
+        self._costs = {name: CostModel(batching.lengths) for name, batching in batchings.items()}
+        for name, runner in self._runners.items():
+            self._warm(runner, self._costs[name])
         # what was loaded stays: the collector need not walk it again
         gc.collect()
         gc.freeze()
         with self._changed:
-            self._backlog = Backlog(limits)
+            self._backlog = Backlog(batchings, self._costs)
         self._collator.start()
+        self._writer.start()
         infos = tuple(ModelInfo(r.name, r.version, tuple(r.popular)) for r in self._runners.values())
-        self._emit(Loaded(infos, max(limits.values())))
+        self._emit(Loaded(infos, max(batching.max_batch for batching in batchings.values())))
         while (work := self._prefetched.get()) is not None:
-            self._slot.release()
-            started_s = self._clock()
-            replies = self._answer(work)
-            self._emit(Answered(replies, len(work.members), self._clock() - started_s))
+            self._run(work)
         self._collator.join()
+        self._outputs.put(None)
+        self._writer.join()
+        while not self._prefetched.empty():  # the last words failed
+            if (work := self._prefetched.get()) is not None:
+                self._run(work)
         self._emit(Stopped(None))
 
-    def _answer(self, work: _Work) -> tuple[tuple[Client, Reply], ...]:
-        """Replies for all members: those of a batch that fails are tried once more, each alone."""
-        try:
-            if work.collated is not None:
-                return self._run(work.runner, work.members, work.collated)
-        except Exception as error:
-            if is_device_fault(error):
-                raise
-        replies: list[tuple[Client, Reply]] = []
-        for member in work.members:
+    def _warm(self, runner: AnyRunner, cost: CostModel) -> None:
+        """Run every example twice: the first time is that of compilers and caches, the second teaches the cost."""
+        for requests in runner.example_batches():
+            for _ in range(2):
+                collated, started_s = runner.collate(requests), self._clock()
+                output, took_s = runner.forward(collated), self._clock() - started_s
+                runner.split(requests, output)
+            cost.observe(runner.batching.padded(max(map(runner.tokens, requests))), len(requests), took_s)
+
+    def _run(self, work: _Work) -> None:
+        started_s = self._clock()
+        with self._changed:
+            self._free_s = started_s + self._costs[work.model].mean_s(work.length, len(work.members))
+        if not work.again:
+            self._slot.release()
+        output = None
+        if work.collated is not None:
             try:
-                replies += self._run(work.runner, (member,), work.runner.collate([member.request]))
+                output = self._runners[work.model].forward(work.collated)
             except Exception as error:
                 if is_device_fault(error):
                     raise
-                replies.append((member.client, Failure(member.request.id, describe(error))))
+        took_s = self._clock() - started_s
+        if output is None:
+            self._emit(Answered(self._one_by_one(work)))
+        with self._changed:
+            self._free_s = None
+            self._backlog.ran(work.model, took_s)
+            if output is not None:
+                self._costs[work.model].observe(work.length, len(work.members), took_s)
+            self._changed.notify_all()
+        if output is not None:
+            self._outputs.put((work, output, took_s))
+
+    def _one_by_one(self, work: _Work) -> tuple[tuple[Client, Reply], ...]:
+        """Replies for all members of a batch that failed: each is tried once more, alone."""
+        runner = self._runners[work.model]
+        replies: list[tuple[Client, Reply]] = []
+        for member in work.members:
+            requests = [member.request]
+            reply: Reply
+            try:
+                (reply,) = runner.split(requests, runner.forward(runner.collate(requests)))
+            except Exception as error:
+                if is_device_fault(error):
+                    raise
+                reply = Failure(member.request.id, describe(error))
+            replies.append((member.client, reply))
         return tuple(replies)
 
-    def _run(
-        self, runner: AnyRunner, members: tuple[Pending, ...], collated: object
-    ) -> tuple[tuple[Client, Reply], ...]:
-        results = runner.split([p.request for p in members], runner.forward(collated))
-        return tuple((p.client, result) for p, result in zip(members, results, strict=True))
+    # -- the writer's thread
+
+    def _word(self) -> None:
+        while (finished := self._outputs.get()) is not None:
+            work, output, forward_s = finished
+            started_s = self._clock()
+            try:
+                results = self._runners[work.model].split([p.request for p in work.members], output)
+                replies = tuple((p.client, result) for p, result in zip(work.members, results, strict=True))
+            except Exception as error:
+                if is_device_fault(error):
+                    raise
+                self._prefetched.put(replace(work, collated=None, again=True))
+                continue
+            ran = Ran(
+                work.model, len(work.members), work.length, sum(p.tokens for p in work.members),
+                work.collate_s, forward_s, self._clock() - started_s,
+            )
+            self._emit(Answered(replies, ran))
+
+
+def _limited(batching: Batching, max_batch: int | None) -> Batching:
+    return replace(batching, max_batch=min(batching.max_batch, max_batch)) if max_batch else batching

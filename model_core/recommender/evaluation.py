@@ -143,7 +143,7 @@ def evaluate(
         for name, baseline in baselines.items():
             rankings[name].append(baseline.top(basket.user_id, basket.time_ms, K))
         bought.append(basket.item_ids)
-        if len(requests) == runner.max_batch:
+        if len(requests) == runner.batching.max_batch:
             ask_model()
         _show(basket, users, baselines)
     ask_model()

@@ -19,7 +19,7 @@ from model_core.recommender import checkpoint as checkpoints
 from model_core.recommender.checkpoint import Checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_TOKENS, gap_bucket
 from model_core.recommender.purchase_log import Float32s, Int64s
-from model_core.runner import InvalidInput
+from model_core.runner import Batching, InvalidInput
 from schemas.inference import MAX_CANDIDATES, RecommendRequest, RecommendResult, UserState, user_state_decoder
 from schemas.results import Reason, ReasonKind, RecommendedItem
 
@@ -66,7 +66,7 @@ class RecommenderRunner:
         self.version = checkpoint.version
         self.popular = checkpoint.description.popular
         self.device = torch.device(device)
-        self.max_batch = MAX_BATCH.get(self.device.type, MAX_BATCH["cpu"])
+        self.batching = Batching(MAX_BATCH.get(self.device.type, MAX_BATCH["cpu"]), LENGTHS)
         self._item_ids = checkpoint.description.item_ids
         self._start = len(self._item_ids)
         self._codes = {item_id: code for code, item_id in enumerate(self._item_ids)}
@@ -84,6 +84,10 @@ class RecommenderRunner:
         Raises `checkpoint.CheckpointError` when the folder does not hold one.
         """
         return cls(checkpoints.load(folder), device)
+
+    def tokens(self, request: RecommendRequest) -> int:
+        """The lines of the user's history, as the head of the packed state says."""
+        return min(_history_lines(memoryview(request.state)), MAX_TOKENS)
 
     def collate(self, requests: Sequence[RecommendRequest]) -> RecommendBatch:
         """Decode and pad.
@@ -209,9 +213,10 @@ class RecommenderRunner:
         return RecommendedItem(ids[code], score, Reason(KINDS[kind], tuple([ids[n] for n in of if n >= 0])))
 
     def example_batches(self) -> Iterable[list[RecommendRequest]]:
-        """Every padded length with one user, and the longest with a full batch."""
-        for length, users in [*((length, 1) for length in LENGTHS), (MAX_TOKENS, self.max_batch)]:
-            yield [self._example(number, length) for number in range(users)]
+        """Every padded length, with one user and with a full batch."""
+        for length in LENGTHS:
+            for users in (1, self.batching.room(length)):
+                yield [self._example(number, length) for number in range(users)]
 
     def _example(self, number: int, length: int) -> RecommendRequest:
         item_ids = [self._item_ids[(number + n) % len(self._item_ids)] for n in range(length)]
@@ -222,6 +227,14 @@ class RecommenderRunner:
             cart=(),
         )
         return RecommendRequest(id=number, budget_ms=1000, now_ms=2 * DAY_MS, state=Raw(msgspec.msgpack.encode(state)))
+
+
+def _history_lines(state: memoryview) -> int:
+    """Half the length of the first array in a msgpack array; 1 where it does not begin so, which `collate` will say."""
+    head = state[1:6].tobytes()
+    if head[:1] == b"\xdc":  # array 16
+        return int.from_bytes(head[1:3], "big") // 2
+    return (head[0] & 0x0F) // 2 if head and head[0] >> 4 == 0x9 else 1
 
 
 def _decode(state: Raw) -> UserState:

@@ -61,7 +61,7 @@ def test_runner_is_a_model_runner(runner: RecommenderRunner) -> None:
     assert len(served.version) == 12
     assert len(served.popular) == 100
     for requests in served.example_batches():
-        assert len(ask(runner, list(requests))) == len(requests) <= served.max_batch
+        assert len(ask(runner, list(requests))) == len(requests) <= served.batching.max_batch
 
 
 def test_batch_answers_as_each_request_alone(runner: RecommenderRunner, shoppers: list[RecommendRequest]) -> None:

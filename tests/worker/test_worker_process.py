@@ -102,6 +102,9 @@ async def test_batches_grow_while_the_worker_is_busy(processes: Processes) -> No
     assert (stats.requests, stats.failures, stats.shed, stats.queued, stats.clients) == (40, 0, 0, 0, 1)
     assert stats.mean_batch_size == stats.requests / stats.batches
     assert 0 < stats.busy_share <= 1
+    (runs,) = stats.runs
+    assert (runs.batches, runs.requests, runs.padding_share) == (stats.batches, 40, 0.0)
+    assert runs.forward_ms > 0
 
 
 async def test_sigterm_answers_what_was_accepted_and_leaves_the_rest_for_the_next(processes: Processes) -> None:
