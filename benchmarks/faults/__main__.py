@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="of the schedule and of the events")
     parser.add_argument("--users", type=int, default=2_000, metavar="N")
     parser.add_argument("--units", type=int, default=2, metavar="N", help="supervised agents that consume")
-    parser.add_argument("--rate", type=float, default=2_000, metavar="EVENTS/S", help="at most")
+    parser.add_argument("--rate", type=float, default=1_500, metavar="EVENTS/S", help="at most")
     parser.add_argument("--static-membership", action="store_true", help="units keep their place in the group")
     parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], metavar="FAULT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
