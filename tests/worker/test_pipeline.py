@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped
 from model_core.batching.policy import Client, Pending
+from model_core.batching.serial import answer
 from model_core.runner import Batching, DeviceFault, InvalidInput
 from schemas.inference import Failure, RecommendRequest, RecommendResult, Reply, Shed
 
@@ -279,3 +282,17 @@ def test_the_devices_faults_are_told_from_a_models_errors() -> None:
     assert is_device_fault(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
     assert not is_device_fault(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_device_fault(RuntimeError("shapes do not match"))
+
+
+@given(
+    count=st.integers(0, 60), invalid=st.sets(st.integers(0, 59), max_size=4),
+    raising=st.sets(st.integers(0, 59), max_size=4),
+)
+@settings(max_examples=30)
+def test_the_fast_loop_answers_as_the_slow_one_does(count: int, invalid: set[int], raising: set[int]) -> None:
+    runner = ScriptedRunner()
+    runner.invalid, runner.raising = invalid, raising
+    slow = answer(runner, [RecommendRequest(i, 0, 0, STATE) for i in range(count)])
+    with running(runner) as bench:
+        bench.submit(range(count))
+        assert bench.replies(count) == {reply.id: reply for reply in slow}
