@@ -93,4 +93,44 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
         ...
 
 
-AnyRunner: TypeAlias = ModelRunner[Any, Any, Any]
+class GeneratingRunner(Protocol[RequestT, BatchT]):
+    """A model whose answers take many steps, of `Service.CONTINUOUS`: requests come and go while others go on.
+
+    `batching.max_batch`: for how many it can generate at once. The runner keeps the requests that it was given by
+    `step`, until it returns or drops them. `collate` as in `ModelRunner`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def popular(self) -> tuple[str, ...]: ...
+    @property
+    def batching(self) -> Batching: ...
+
+    def tokens(self, request: RequestT) -> int:
+        """How long a request is, at a glance."""
+        ...
+
+    def collate(self, requests: Sequence[RequestT]) -> BatchT:
+        """Validate and encode requests that will come in. Raises `InvalidInput` where one is wrong."""
+        ...
+
+    def step(self, batch: BatchT | None) -> Sequence[tuple[RequestT, RecommendResult]]:
+        """Take a batch in, where there is one, and make one step for all. Returns who is finished, with the result.
+
+        Where it raises, it has not taken the batch in.
+        """
+        ...
+
+    def drop(self, requests: Sequence[RequestT]) -> None:
+        """Forget these; requests that it does not have are ignored."""
+        ...
+
+    def example_batches(self) -> Iterable[Sequence[RequestT]]:
+        """Batches worth warming; each is taken in, and stepped until it is finished, before the worker is ready."""
+        ...
+
+
+AnyRunner: TypeAlias = ModelRunner[Any, Any, Any] | GeneratingRunner[Any, Any]

@@ -32,8 +32,8 @@ class Outcome(Struct, frozen=True):
     """How one fault went.
 
     `recovered_s`: from its start until an event of each partition that was sent after its start was answered, and what
-    had piled up before it too. `silent_s`: the longest time until then in which a partition with unanswered events got
-    no answer; where partitions change hands that is the takeover.
+    had piled up before it too. `silent_s`: the longest time until then, and until it is over, in which a partition with
+    unanswered events got no answer; where partitions change hands that is the takeover.
     """
 
     fault: str
@@ -66,8 +66,10 @@ class Account:
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(sending)
             await fault.prepare(scene)
-            recovering = group.create_task(self._recovered(sender))
+            over = asyncio.Event()
+            recovering = group.create_task(self._recovered(sender, over))
             await fault.run(scene)
+            over.set()
         recovered_s, silent_s = recovering.result()
         await self._reader.drained(RECOVERY_TIMEOUT_S)
         after = self._reader.ledger.counts()
@@ -114,15 +116,18 @@ class Account:
             "faults": [msgspec.to_builtins(outcome) for _, outcome in self._outcomes],
         }
 
-    async def _recovered(self, sending: "asyncio.Task[None]") -> tuple[float, float]:
-        """`recovered_s` and `silent_s` of a fault that starts now."""
+    async def _recovered(self, sending: "asyncio.Task[None]", over: asyncio.Event) -> tuple[float, float]:
+        """`recovered_s` and `silent_s` of a fault that starts now, until it is over."""
         before = dict(self._sender.newest)
         marks: dict[tuple[str, int], int] = {}
         waiting = set(before)
         start = time.monotonic()
         silence = _Silence(self._reader.ledger, self._sender.newest, start)
-        while waiting and time.monotonic() < start + RECOVERY_TIMEOUT_S:
+        recovered_s = 0.0
+        while (waiting or not over.is_set()) and time.monotonic() < start + RECOVERY_TIMEOUT_S:
             silence.look(time.monotonic())
+            if waiting:
+                recovered_s = time.monotonic() - start
             for place in list(waiting):
                 newest = self._sender.newest[place]
                 if newest > before[place]:
@@ -132,7 +137,7 @@ class Account:
                 if place in marks and self._reader.ledger.is_answered(*place, marks[place]):
                     waiting.discard(place)
             await asyncio.sleep(POLL_S)
-        return time.monotonic() - start, silence.longest_s
+        return recovered_s, silence.longest_s
 
 
 class _Silence:
