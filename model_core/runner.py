@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from schemas.inference import RecommendResult
 
@@ -93,6 +93,7 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
         ...
 
 
+@runtime_checkable
 class GeneratingRunner(Protocol[RequestT, BatchT]):
     """A model whose answers take many steps, of `Service.CONTINUOUS`: requests come and go while others go on.
 

@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 
 from model_core.batching.cost import CostModel, Line
 from model_core.batching.failures import describe, is_device_fault
+from model_core.batching.generation import Generation
 from model_core.batching.policy import Backlog, Client, Later, Pending, Plan
-from model_core.runner import AnyRunner, Batching
+from model_core.runner import AnyRunner, Batching, GeneratingRunner, ModelRunner
 from schemas.inference import Failure, ModelInfo, RecommendRequest, Reply, Shed
 
 LEAD = 1.5  # times the usual time to collate, so that a batch is seldom late for the device
@@ -95,7 +96,9 @@ class Pipeline:
         self._emit = emit
         self._max_batch = max_batch
         self._clock = clock
-        self._runners: Mapping[str, AnyRunner] = {}
+        self._models: dict[str, AnyRunner] = {}  # each is in one of the next two
+        self._runners: dict[str, ModelRunner[Any, Any, Any]] = {}
+        self._generations: dict[str, Generation] = {}
         self._costs: Mapping[str, CostModel] = {}
         self._backlog = Backlog({}, {})
         self._closing = False
@@ -125,7 +128,7 @@ class Pipeline:
 
     def tokens(self, model: str, request: RecommendRequest) -> int:
         """How long this request is, as its model says."""
-        return self._runners[model].tokens(request)
+        return self._models[model].tokens(request)
 
     def submit(self, model: str, requests: Sequence[Pending]) -> list[Pending]:
         """Queue requests for a served model; returns those for which there is no room."""
@@ -155,7 +158,10 @@ class Pipeline:
                 return
             if plan.shed:
                 self._emit(Answered(tuple((p.client, Shed(p.request.id)) for p in plan.shed)))
-            work = self._collate(plan.model, plan.batch, plan.length) if plan.batch else None
+            if plan.batch:
+                work = self._collate(plan.model, plan.batch, plan.length)
+            else:  # a step for those who are in, or nothing but who was shed
+                work = _Work(plan.model, (), plan.length, None) if plan.model in self._generations else None
             if work is None:
                 self._slot.release()
             else:
@@ -176,7 +182,7 @@ class Pipeline:
         """Collate the members, without those that cannot be; None when none is left."""
         started_s = self._clock()
         try:
-            collated = self._runners[model].collate([p.request for p in members])
+            collated = self._models[model].collate([p.request for p in members])
         except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the request that causes it
             if len(members) == 1:
                 self._emit(Answered(((members[0].client, Failure(members[0].request.id, describe(error))),)))
@@ -193,11 +199,20 @@ class Pipeline:
     # -- the device's thread
 
     def _serve(self) -> None:
-        self._runners = {runner.name: runner for runner in self._load()}
-        batchings = {name: _limited(runner.batching, self._max_batch) for name, runner in self._runners.items()}
+        self._models = {model.name: model for model in self._load()}
+        for name, model in self._models.items():
+            if isinstance(model, GeneratingRunner):
+                self._generations[name] = Generation(model)
+            else:
+                self._runners[name] = model
+        batchings = {name: _limited(model.batching, self._max_batch) for name, model in self._models.items()}
         self._costs = {name: CostModel(batching.lengths) for name, batching in batchings.items()}
-        for name, runner in self._runners.items():
-            self._warm(runner, self._costs[name])
+        for name, model in self._models.items():
+            for requests in model.example_batches():
+                for _ in range(2):  # the first time is that of compilers and caches, the second teaches the cost
+                    took_s = self._warm(model, requests)
+                length = model.batching.padded(max(map(model.tokens, requests)))
+                self._costs[name].observe(length, len(requests), took_s)
         # what was loaded stays: the collector need not walk it again
         gc.collect()
         gc.freeze()
@@ -205,7 +220,7 @@ class Pipeline:
             self._backlog = Backlog(batchings, self._costs)
         self._collator.start()
         self._writer.start()
-        infos = tuple(ModelInfo(r.name, r.version, tuple(r.popular)) for r in self._runners.values())
+        infos = tuple(ModelInfo(m.name, m.version, tuple(m.popular)) for m in self._models.values())
         self._emit(Loaded(infos, max(batching.max_batch for batching in batchings.values())))
         while (work := self._prefetched.get()) is not None:
             self._run(work)
@@ -217,28 +232,28 @@ class Pipeline:
                 self._run(work)
         self._emit(Stopped(None))
 
-    def _warm(self, runner: AnyRunner, cost: CostModel) -> None:
-        """Run every example twice: the first time is that of compilers and caches, the second teaches the cost."""
-        for requests in runner.example_batches():
-            for _ in range(2):
-                collated, started_s = runner.collate(requests), self._clock()
-                output, took_s = runner.forward(collated), self._clock() - started_s
-                runner.split(requests, output)
-            cost.observe(runner.batching.padded(max(map(runner.tokens, requests))), len(requests), took_s)
+    def _warm(self, model: AnyRunner, requests: Sequence[RecommendRequest]) -> float:
+        """Run an example; how long the device took, of a continuous model for its last step."""
+        batch, started_s = model.collate(requests), self._clock()
+        if not isinstance(model, GeneratingRunner):
+            output, took_s = model.forward(batch), self._clock() - started_s
+            model.split(requests, output)
+            return took_s
+        left = len(requests) - len(model.step(batch))
+        while left:
+            started_s = self._clock()
+            left -= len(model.step(None))
+        return self._clock() - started_s
 
     def _run(self, work: _Work) -> None:
         started_s = self._clock()
+        size = max(1, len(work.members))
         with self._changed:
-            self._free_s = started_s + self._costs[work.model].mean_s(work.length, len(work.members))
+            self._free_s = started_s + self._costs[work.model].mean_s(work.length, size)
         if not work.again:
             self._slot.release()
-        output = None
-        if work.collated is not None:
-            try:
-                output = self._runners[work.model].forward(work.collated)
-            except Exception as error:
-                if is_device_fault(error):
-                    raise
+        generation = self._generations.get(work.model)
+        output = self._forward(work) if generation is None else self._step(generation, work)
         took_s = self._clock() - started_s
         if output is None:
             self._emit(Answered(self._one_by_one(work)))
@@ -246,10 +261,37 @@ class Pipeline:
             self._free_s = None
             self._backlog.ran(work.model, took_s)
             if output is not None:
-                self._costs[work.model].observe(work.length, len(work.members), took_s)
+                self._costs[work.model].observe(work.length, size, took_s)
+            if generation is not None:
+                self._backlog.generating(work.model, len(generation))
             self._changed.notify_all()
-        if output is not None:
+        if output is not None and generation is None:
             self._outputs.put((work, output, took_s))
+
+    def _forward(self, work: _Work) -> Any | None:
+        """The output of a batch; None where it failed, or cannot be one."""
+        if work.collated is None:
+            return None
+        try:
+            return self._runners[work.model].forward(work.collated)
+        except Exception as error:
+            if is_device_fault(error):
+                raise
+            return None
+
+    def _step(self, generation: Generation, work: _Work) -> Ran:
+        """A step of a continuous model; those who can only be taken in one by one take one each."""
+        started_s = self._clock()
+        if work.members and work.collated is None:
+            collate = self._models[work.model].collate
+            replies = [reply for member in work.members
+                       for reply in generation.step([member], collate([member.request]))]
+        else:
+            replies = generation.step(work.members, work.collated)
+        tokens = sum(member.tokens for member in work.members)
+        ran = Ran(work.model, len(work.members), work.length, tokens, work.collate_s, self._clock() - started_s, 0.0)
+        self._emit(Answered(tuple(replies), ran))
+        return ran
 
     def _one_by_one(self, work: _Work) -> tuple[tuple[Client, Reply], ...]:
         """Replies for all members of a batch that failed: each is tried once more, alone."""

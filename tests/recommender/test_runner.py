@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,7 +14,7 @@ from footfall.datasets import Dataset
 from model_core.recommender.evaluation import UserStates
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, TEXT_BUCKETS
 from model_core.recommender.runner import TOP, RecommenderRunner
-from model_core.runner import AnyRunner, InvalidInput, ModelRunner
+from model_core.runner import InvalidInput, ModelRunner
 from schemas.inference import RecommendRequest, RecommendResult, UserState
 from schemas.results import Reason
 
@@ -55,8 +56,7 @@ def shoppers(shop: Dataset) -> list[RecommendRequest]:
 
 
 def test_runner_is_a_model_runner(runner: RecommenderRunner) -> None:
-    as_protocol: AnyRunner = runner
-    served: ModelRunner = as_protocol  # type: ignore[type-arg]
+    served: ModelRunner[Any, Any, Any] = runner
     assert served.name == "recommender"
     assert len(served.version) == 12
     assert len(served.popular) == 100
