@@ -300,5 +300,5 @@ def _decode(frames: list[bytes]) -> ToAgent:
         return Refused(f"it does not speak {PROTOCOL.decode()}: upgrade the older of the two")
     try:
         return to_agent_decoder.decode(frames[1])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Refused(f"it sent what is not a message of {PROTOCOL.decode()}: {error}")

@@ -176,7 +176,7 @@ class WorkerServer:
         try:
             (payload,) = frames[1:]
             message = to_worker_decoder.decode(payload)
-        except ValueError as error:  # msgspec's errors are ValueErrors, and name a place, not a value
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name a place, not a value
             self._refuse(identity, f"not a message of {PROTOCOL.decode()}: {error}")
             return
         client = self._clients.get(identity)
@@ -297,7 +297,7 @@ class WorkerServer:
         try:
             control_query_decoder.decode(frames[1] if frames[0] == PROTOCOL and frames[1:] else b"")
             reply = self._stats()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._counts.ignored += 1
             reply = Refused(f"not a question of {PROTOCOL.decode()}: {error}")
         self._sockets.answer(control_encoder.encode(reply))

@@ -190,7 +190,9 @@ async def test_a_worker_of_another_protocol_is_reported_once(
             await worker.hear(Hello)
             worker.router.send_multipart([worker.identity, b"footfall/99", b"?"])
         worker.router.send_multipart([worker.identity, PROTOCOL, b"\xc1"])
-        await until(lambda: "not a message" in caplog.text)
+        await until(lambda: "MessagePack data is malformed" in caplog.text)
+        worker.router.send_multipart([worker.identity, PROTOCOL, b"\x93\xa4pong\x01" + b"\x91" * 3000 + b"\xc0"])
+        await until(lambda: "recursion" in caplog.text)
         assert not client.available
     worker.close()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]

@@ -224,6 +224,7 @@ def test_malformed_messages_are_refused_and_do_no_harm(processes: Processes) -> 
         [PROTOCOL, b""],
         [PROTOCOL, b"\xc1"],
         [PROTOCOL, b"\x91" * 2000],  # nested deeper than any decoder goes
+        [PROTOCOL, b"\x93\xa4ping\x01" + b"\x91" * 3000 + b"\xc0"],  # and where nobody reads it
         [PROTOCOL, msgspec.msgpack.encode(["submit", "e"])],
         [PROTOCOL, msgspec.msgpack.encode(["hello", 7])],
         [PROTOCOL, msgspec.msgpack.encode(["no such message"])],
@@ -304,11 +305,12 @@ def test_a_control_endpoint_refuses_what_it_does_not_know_and_goes_on(processes:
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.linger = 0
         socket.connect(endpoint)
-        for frames in ([b"x"], [PROTOCOL, b"\xc1"], [b"footfall/99", b"\x91\xa5stats"]):
+        for frames in ([b"x"], [PROTOCOL, b"\xc1"], [b"footfall/99", b"\x91\xa5stats"],
+                       [PROTOCOL, b"\x92\xa5stats" + b"\x91" * 3000 + b"\xc0"]):
             socket.send_multipart(frames)
             assert socket.poll(BOUND_S * 1000)
             assert b"refused" in socket.recv_multipart()[1]
-    assert query_stats(endpoint, BOUND_S).ignored == 3
+    assert query_stats(endpoint, BOUND_S).ignored == 4
 
 
 def test_a_worker_that_is_not_there_is_said_to_be_unreachable(processes: Processes) -> None:

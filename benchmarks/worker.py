@@ -1,0 +1,180 @@
+"""`python -m benchmarks.worker --json FILE`: what a batch costs on this device, and what the worker makes of it.
+
+Two tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
+*loops*: users per second over a backlog of users with histories of log-normal length, by the slow loop (one step after
+the other), by the pipeline with batches of any length, and by the pipeline as it is, one length at a time. Rounds take
+turns; the first is discarded. No sockets and no agents: those are `benchmarks.pipeline`'s.
+"""
+
+import argparse
+import json
+import math
+import queue
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from msgspec import Raw
+
+from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
+from model_core.batching.policy import Client, Pending
+from model_core.batching.serial import answer
+from model_core.recommender.features import DAY_MS, EVENT_CODES, MAX_TOKENS
+from model_core.recommender.runner import RecommenderRunner
+from model_core.registry import DEMO_CHECKPOINT
+from model_core.runner import Batching
+from schemas.inference import RecommendRequest, UserState
+
+MEAN_LENGTH, SIGMA = 35.0, 1.0  # of log-normal history lengths, cut at the model's limit
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class AnyLength(RecommenderRunner):
+    """Batches in order of arrival, padded to their longest."""
+
+    def __init__(self, runner: RecommenderRunner) -> None:  # the same model, loaded once
+        self.__dict__.update(runner.__dict__)
+        self.batching = Batching(runner.batching.max_batch, (MAX_TOKENS,))
+
+
+def users(runner: RecommenderRunner, count: int, seed: int) -> list[RecommendRequest]:
+    """Users with histories of log-normal length."""
+    chance = random.Random(seed)
+    mu = math.log(MEAN_LENGTH) - SIGMA**2 / 2
+    lengths = [max(1, min(MAX_TOKENS, round(chance.lognormvariate(mu, SIGMA)))) for _ in range(count)]
+    return [_user(runner, number, length, chance) for number, length in enumerate(lengths)]
+
+
+def _user(runner: RecommenderRunner, number: int, length: int, chance: random.Random) -> RecommendRequest:
+    """A user with so many events, and a counter for each of the items."""
+    items = chance.choices(runner.description.item_ids, k=length)
+    kinds = chance.choices(list(EVENT_CODES), k=length)
+    history = [text for n, (kind, item) in enumerate(zip(kinds, items, strict=True))
+               for text in (f"{kind}:{item}:{n:016x}", str(400 * DAY_MS - n * 1000))]
+    bought = tuple(dict.fromkeys(items))
+    state = UserState(tuple(history), bought, _counters(len(bought)), ())
+    return RecommendRequest(number, 60_000, 400 * DAY_MS, Raw(msgspec.msgpack.encode(state)))
+
+
+def _counters(count: int) -> bytes:
+    return torch.tensor([[1.0, 1.0, 400.0 * DAY_MS]] * count, dtype=torch.float64).numpy().tobytes()
+
+
+def curve(runner: RecommenderRunner, rounds: int) -> list[dict[str, float]]:
+    """Median ms of the three steps by padded length and batch size."""
+    cells = [(length, n) for length in runner.batching.lengths for n in SIZES if n <= runner.batching.room(length)]
+    chance = random.Random(0)
+    examples = {(length, n): [_user(runner, number, length, chance) for number in range(n)] for length, n in cells}
+    times: dict[tuple[int, int], list[tuple[float, float, float]]] = {cell: [] for cell in cells}
+    for _ in range(rounds + 1):
+        for cell, requests in examples.items():
+            started_s = time.perf_counter()
+            batch = runner.collate(requests)
+            collated_s = time.perf_counter()
+            output = runner.forward(batch)
+            ran_s = time.perf_counter()
+            runner.split(requests, output)
+            times[cell].append((collated_s - started_s, ran_s - collated_s, time.perf_counter() - ran_s))
+    rows = []
+    for (length, n), measured in times.items():
+        collate_ms, forward_ms, split_ms = (1000 * statistics.median(step) for step in zip(*measured[1:], strict=True))
+        rows.append({"length": length, "batch": n, "collate_ms": collate_ms, "forward_ms": forward_ms,
+                     "split_ms": split_ms, "users_per_s": 1000 * n / forward_ms})
+    return rows
+
+
+def pipelined(runner: RecommenderRunner, requests: Sequence[RecommendRequest]) -> float:
+    """Seconds until the pipeline has answered all."""
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    pipeline = Pipeline(lambda: [runner], events.put)
+    pipeline.start()
+    assert isinstance(events.get(), Loaded)
+    client = Client(b"benchmark", 0.0, {request.id for request in requests})
+    started_s = time.monotonic()
+    deadline_s = started_s + 3600
+    waiting = [Pending(client, request, deadline_s, runner.tokens(request)) for request in requests]
+    assert not pipeline.submit(runner.name, waiting), "more users than the worker queues: see --users"
+    answered = 0
+    while answered < len(requests):
+        event = events.get()
+        assert isinstance(event, Answered), event
+        answered += len(event.replies)
+    took_s = time.monotonic() - started_s
+    pipeline.stop(10.0)
+    return took_s
+
+
+def serially(runner: RecommenderRunner, requests: Sequence[RecommendRequest]) -> float:
+    """Seconds until the slow loop has answered all."""
+    started_s = time.monotonic()
+    answer(runner, requests)
+    return time.monotonic() - started_s
+
+
+def loops(runner: RecommenderRunner, count: int, rounds: int, seed: int) -> dict[str, dict[str, float]]:
+    """Users per second."""
+    requests = users(runner, count, seed)
+    variants: dict[str, tuple[Callable[[RecommenderRunner, Sequence[RecommendRequest]], float], RecommenderRunner]] = {
+        "serial": (serially, AnyLength(runner)),
+        "pipeline_any_length": (pipelined, AnyLength(runner)),
+        "pipeline": (pipelined, runner),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, (run, of) in variants.items():
+            took_s = run(of, requests)
+            if number:
+                rates[name].append(len(requests) / took_s)
+                _say(f"round {number}/{rounds} {name}: {rates[name][-1]:,.0f} users/s")
+    return {name: {"min": min(values), "median": statistics.median(values), "max": max(values)}
+            for name, values in rates.items()}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _git_commit() -> str:
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return git.stdout.strip() or "unknown"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
+    parser.add_argument("--checkpoint", type=Path, default=DEMO_CHECKPOINT, metavar="DIR")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--users", type=int, default=3_000, metavar="N", help="in the backlog, at most 4,096")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    runner = RecommenderRunner.load(options.checkpoint, options.device)
+    report: dict[str, Any] = {
+        "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
+        "curve": curve(runner, options.rounds),
+        "users_per_s": loops(runner, options.users, options.rounds, options.seed),
+        "git_commit": _git_commit(), "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
+    for row in report["curve"]:
+        print(f"{row['length']:6} {row['batch']:6} {row['collate_ms']:9.2f} {row['forward_ms']:9.2f} "
+              f"{row['split_ms']:9.2f}    {row['users_per_s']:9,.0f}")
+    for name, rate in report["users_per_s"].items():
+        print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
