@@ -196,7 +196,7 @@ async def test_a_worker_of_another_protocol_is_reported_once(
         assert not client.available
     worker.close()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(errors) == 2
+    assert len(errors) == 3
     assert "it does not speak footfall/1: upgrade the older of the two" in errors[0]
 
 
