@@ -114,6 +114,40 @@ async def test_only_the_newest_128_lines_are_kept_and_the_version_counts_all(sto
     assert [int(time) for time in history[1::2]] == [NOW + n for n in range(299, 171, -1)]
 
 
+async def test_a_full_history_keeps_its_compact_encoding(store: UserStore, redis: Redis, prefix: str) -> None:
+    for n in range(200):
+        late_ms = 500 if n % 10 == 0 else 0
+        await store.apply([of(f"{prefix}-1", [event(n, "view", "milk", time_ms=NOW + 1000 * n - late_ms)])])
+    history = f"{keys.user(f'{prefix}-1')}:history"
+    assert (await redis.zcard(history), await redis.object("encoding", history)) == (128, b"listpack")
+
+
+async def test_who_remembers_the_state_is_told_differences_and_else_all_of_it(
+    store: UserStore, redis: Redis, stack: Stack, prefix: str
+) -> None:
+    user, other, packed = f"{prefix}-1", UserStore(redis, stack.settings), keys.user(f"{prefix}-1")
+    await store.apply([of(user, [event(1, "purchase", "milk", time_ms=NOW)])])
+    await redis.delete(f"{packed}:counters")  # nobody does: it shows who reads it
+    (told,) = await store.apply([of(user, [event(2, "view", "tea", time_ms=NOW + 1)])])
+    assert counters(told).keys() == {"milk"}
+    await other.apply([of(user, [event(3, "view", "tea", time_ms=NOW + 2)])])
+    (read,) = await store.apply([of(user, [event(4, "view", "tea", time_ms=NOW + 3)])])
+    assert counters(read).keys() == set()
+    assert len(decoded(read).history) == 8
+
+
+async def test_a_state_that_redis_lost_and_that_came_to_the_same_version_is_not_taken_for_the_old_one(
+    store: UserStore, redis: Redis, stack: Stack, prefix: str
+) -> None:
+    user, other = f"{prefix}-1", UserStore(redis, stack.settings)
+    await store.apply([of(user, [event(n, "view", "milk", time_ms=NOW + n) for n in range(2)])])
+    await redis.delete(*[f"{keys.user(user)}:{part}" for part in ("meta", "history", "seen")])
+    await other.apply([of(user, [event(n, "view", "tea", time_ms=NOW + n) for n in (2, 3)])])
+    (applied,) = await store.apply([UserChanges(user)])
+    assert applied.version == 2
+    assert all(member.startswith("view:tea:") for member in decoded(applied).history[::2])
+
+
 async def test_taking_an_item_out_of_the_cart_wins_over_an_earlier_add_in_any_order(
     store: UserStore, prefix: str
 ) -> None:
