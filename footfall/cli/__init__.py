@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from footfall.cli.base import Commands, UsersError, end, require_connection
+from footfall.cli.base import Commands, UsersError, end, require_connection, tell
 from footfall.cli.dlq import dlq
 from footfall.cli.models import evaluate, train
 from footfall.cli.rebuild import rebuild
@@ -121,7 +121,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
         )
         for capability in dict.fromkeys(capabilities)
     ]
-    end(asyncio.run(run_until_signal(processes, lambda event: click.echo(f"footfall: {event}", err=True))))
+    end(asyncio.run(run_until_signal(processes, tell)))
 
 
 @cli.command()
