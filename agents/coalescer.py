@@ -107,8 +107,13 @@ def _is_settled(run: OffsetRun, work: Work) -> bool:
 
 def offset_runs(held: Sequence[Held]) -> tuple[OffsetRun, ...]:
     """The records' offsets, as few runs."""
+    if len(held) == 1:  # as mostly, and called twice for each event
+        (one,) = held
+        topic, partition = one.partition
+        offset = one.record.offset
+        return (OffsetRun(topic, partition, offset, offset),)
     runs = [OffsetRun(*one.partition, one.record.offset, one.record.offset) for one in held]
-    return _merged(runs) if len(runs) > 1 else tuple(runs)
+    return _merged(runs)
 
 
 def _merged(runs: Iterable[OffsetRun]) -> tuple[OffsetRun, ...]:
