@@ -7,7 +7,6 @@ turns; the first is discarded. No sockets and no agents: those are `benchmarks.p
 """
 
 import argparse
-import math
 import queue
 import random
 import statistics
@@ -22,6 +21,7 @@ import torch
 from msgspec import Raw
 
 from benchmarks import reports
+from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
 from model_core.batching.policy import Client, Pending
@@ -32,7 +32,6 @@ from model_core.registry import DEMO_CHECKPOINT
 from model_core.runner import Batching
 from schemas.inference import RecommendRequest, UserState
 
-MEAN_LENGTH, SIGMA = 35.0, 1.0  # of log-normal history lengths, cut at the model's limit
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -47,8 +46,7 @@ class AnyLength(RecommenderRunner):
 def users(runner: RecommenderRunner, count: int, seed: int) -> list[RecommendRequest]:
     """Users with histories of log-normal length."""
     chance = random.Random(seed)
-    mu = math.log(MEAN_LENGTH) - SIGMA**2 / 2
-    lengths = [max(1, min(MAX_TOKENS, round(chance.lognormvariate(mu, SIGMA)))) for _ in range(count)]
+    lengths = history_lengths(count, MAX_TOKENS, chance)
     return [_user(runner, number, length, chance) for number, length in enumerate(lengths)]
 
 
