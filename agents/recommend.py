@@ -21,13 +21,14 @@ from agents.suspects import Suspects
 from agents.transport.consumer import Chunk
 from schemas.inference import Failure, ModelInfo, Reply, Shed
 from schemas.results import Trigger
+from schemas.settings import Settings
 from schemas.topics import CLICKSTREAM, PURCHASES
 
 logger = logging.getLogger(__name__)
 
 TOPICS = (CLICKSTREAM, PURCHASES)
 MODEL = "recommender"
-BUDGET_S = 2.0  # then a fallback answers, and the model is still owed
+BUDGET_S = Settings().budget_s  # by default; then a fallback answers, and the model is still owed
 MAX_HELD = 4096  # records: over 1 s of work at 3,000/s; Kafka is the only long queue
 DEADLINE_CHECK_S = 0.05
 REPAY_S = 0.2
@@ -59,6 +60,7 @@ class Recommend:
         dead_letters: DeadLetters,
         fallback: Fallback,
         prefix: str,
+        budget_s: float = BUDGET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -66,6 +68,7 @@ class Recommend:
         self._answers = answers
         self._dead_letters = dead_letters
         self._fallback = fallback
+        self._budget_s = budget_s
         self._clock = clock
         self._decoders = customer_decoders(prefix)
         self.coalescer = Coalescer()
@@ -103,13 +106,13 @@ class Recommend:
             self._answers.add(work, NoReply.ANSWERED)
         elif self._suspects.refused(work.user):
             self._answers.add(work, Failure(0, BREAKS_WORKERS))
-        elif self._worker.away_s > BUDGET_S or not self._suspects.may_ask(work.user):
+        elif self._worker.away_s > self._budget_s or not self._suspects.may_ask(work.user):
             self._answers.add(work, NoReply.LATE)
         else:
-            work.deadline_s = self._clock() + BUDGET_S
+            work.deadline_s = self._clock() + self._budget_s
             request_id = next(self._request_ids)
             self._waiting[request_id] = work
-            self._worker.submit(request_id, work.event_time_ms, work.state, int(BUDGET_S * 1000))
+            self._worker.submit(request_id, work.event_time_ms, work.state, int(self._budget_s * 1000))
 
     def on_replies(self, replies: Sequence[Reply]) -> None:
         """Hop 6 is over: the worker's replies go to `Answers` (hop 7)."""
