@@ -210,6 +210,33 @@ async def test_a_request_may_wait_for_as_long_as_the_settings_say(stack: Stack, 
         watching.cancel()
 
 
+async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click("a", user=prefix, id="1"))
+    agent.now_s = 0.5
+    await agent.deliver(click("b", user=prefix, id="2"))
+    agent.now_s = 1.5
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    assert agent.worker.budgets_ms == [int(1000 * BUDGET_S), int(1000 * (0.5 + BUDGET_S - 1.5))]
+    await agent.deliver(click("c", user=prefix, id="3"))
+    agent.producer.hold = True
+    agent.now_s = 0.5 + BUDGET_S
+    agent.capability._give_up(agent.now_s)
+    async with asyncio.timeout(5):
+        while not agent.producer.pending:
+            await asyncio.sleep(0)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "2")
+    agent.now_s = 1.5 + BUDGET_S  # the third waits behind the second's record until it is late itself
+    agent.producer.hold = False
+    agent.producer.pending[0].set_result(None)
+    await agent.until_acked(3)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "3")
+    assert list(agent.worker.requests) == [1, 2]
+
+
 async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:
     agent.worker.available, agent.worker.away_s = False, BUDGET_S + 1
     await agent.deliver(click(user=prefix))
