@@ -94,7 +94,7 @@ async def _loads(
     await rig.answering(inputs)
     loads = {share: await load(share) for share in SHARES}
     await rig.stop("worker")
-    await rig.start_worker(null_model=True)
+    await rig.start_worker(stub_ms=0.0)
     await rig.answering(inputs)
     say("    null model")
     null_model = await load(HALF)
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backlog-s", type=float, default=60.0, metavar="S", help="of the bare model's work, at least")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of each load")
     parser.add_argument("--sample", type=int, default=2_000, metavar="N", help="users to choose the bare batching on")
-    return command.main(parser.parse_args(arguments), measure, draw, table)
+    return command.main(parser, arguments, measure, draw, table)
 
 
 if __name__ == "__main__":

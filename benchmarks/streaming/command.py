@@ -1,7 +1,6 @@
 """What both benchmarks share on the command line: options, the cores, a stack, the report and the plot as files."""
 
 import argparse
-import asyncio
 import logging
 import os
 import subprocess
@@ -11,6 +10,8 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import plots, reports
 from footfall.errors import FootfallError
@@ -46,8 +47,15 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def main(options: argparse.Namespace, measure: Measure, draw: Draw, table: Callable[[dict[str, Any]], str]) -> int:
+def main(
+    reading: argparse.ArgumentParser, arguments: Sequence[str] | None, measure: Measure, draw: Draw,
+    table: Callable[[dict[str, Any]], str],
+) -> int:
     """Measure, write and show what came of it; the exit code."""
+    options = reading.parse_args(arguments)
+    if options.quick:
+        reading.set_defaults(**{name: value for name, value in QUICK.items() if hasattr(options, name)})
+        options = reading.parse_args(arguments)  # what was said goes before
     try:
         report = _run(options, measure)
         if options.plot:
@@ -61,8 +69,6 @@ def main(options: argparse.Namespace, measure: Measure, draw: Draw, table: Calla
 
 def _run(options: argparse.Namespace, measure: Measure) -> dict[str, Any]:
     """Measure on a stack, with this process and its children off the device's cores; write the report."""
-    if options.quick:
-        vars(options).update({name: value for name, value in QUICK.items() if hasattr(options, name)})
     if options.plot:
         plots.require()
     try:
@@ -76,7 +82,7 @@ def _run(options: argparse.Namespace, measure: Measure) -> dict[str, Any]:
     ):
         folder = options.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(measure(stack, folder, options))
+        report = uvloop.run(measure(stack, folder, options))  # sender and ledger share cores with what is measured
     if options.json:
         reports.write(report, options.json)
     return report

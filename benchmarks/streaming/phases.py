@@ -1,6 +1,7 @@
 """The two ways to load a rig: a backlog that it drains, and events that come at a pace of their own."""
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import Iterator
@@ -70,9 +71,11 @@ async def offer(
 ) -> Offered:
     """Send at this rate on average, for so long after a warm-up, and wait until all is answered."""
     due_s = list(poisson(rate_eps, warm_s + seconds, seed))
+    made = list(itertools.islice(inputs, len(due_s)))  # not while others need the core
+    gc.freeze()  # nor a collection of all that the ledger holds
     start = Answers.until_now(rig.ledger)
     async with asyncio.TaskGroup() as group:
-        sending = group.create_task(rig.sender.open_loop(inputs, due_s))
+        sending = group.create_task(rig.sender.open_loop(iter(made), due_s))
         await asyncio.sleep(warm_s)
         warm, stats, cpu = Answers.until_now(rig.ledger), await rig.stats(), rig.cpu()
         await sending

@@ -80,9 +80,11 @@ class Rig:
     def ledger(self) -> Ledger:
         return self.reader.ledger
 
-    async def start_worker(self, *, null_model: bool = False) -> None:
-        """Start a worker; it is ready when this returns."""
-        model = ("stub", "--stub-name", "recommender") if null_model else ("recommender",)
+    async def start_worker(self, stub_ms: float | None = None) -> None:
+        """Start a worker; it is ready when this returns. `stub_ms`: a stand-in model, which takes so long a batch."""
+        model = ["recommender"]
+        if stub_ms is not None:
+            model = ["stub", "--stub-name", "recommender", "--stub-ms", str(stub_ms)]
         await self._start("worker", (
             "model_core", "--models", *model, "--checkpoint", str(self._checkpoint), "--device", self._device,
             "--listen", self.settings.workers[0], "--control", self._control,
