@@ -37,12 +37,13 @@ class Work(Struct, eq=False):
     trigger_time_ms: int
     looked_at: tuple[str, ...]
     answered: bool  # the stored result already reflects everything: send that again, ask no model
+    deadline_s: float  # of the event that has waited longest
     open_covers: tuple[OffsetRun, ...] = ()  # what else the next result must cover, as of when the state was read
     held: list[Held] = []  # a new one for each
-    deadline_s: float = 0.0
 
     def absorb(self, newer: "Work") -> None:
         """Merge later work of the same user into this."""
+        self.deadline_s = min(self.deadline_s, newer.deadline_s)
         self.held.extend(newer.held)
         self.answered = self.answered and newer.answered
         if newer.version >= self.version:

@@ -129,20 +129,25 @@ def agents(capabilities: tuple[str, ...]) -> None:
 @click.option("--listen", required=True, metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where its statistics are asked for.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
+@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
-def worker(models: str, listen: str, control: str | None, device: str | None, checkpoint: str | None) -> None:
+def worker(
+    models: str, listen: str, control: str | None, device: str | None, device_cpu: str | None, checkpoint: str | None
+) -> None:
     """Run a model worker: one process per device.
 
     \b
     Examples:
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
+      footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
     """
     arguments = {
         "--models": models,
         "--listen": listen,
         "--control": control,
         "--device": device or Settings.from_environment().device,
+        "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device

@@ -35,11 +35,13 @@ class ScriptedWorker:
     def __init__(self) -> None:
         self.available, self.away_s, self.queued = True, 0.0, 0
         self.requests: dict[int, tuple[int, Raw]] = {}
+        self.budgets_ms: list[int] = []
         self.cancelled: list[int] = []
         self.submitted = asyncio.Condition()
 
     def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
         self.requests[request_id] = (now_ms, state)
+        self.budgets_ms.append(budget_ms)
 
     def cancel(self, ids: Sequence[int]) -> None:
         self.cancelled += ids
@@ -48,7 +50,7 @@ class ScriptedWorker:
 class Agent:
     """The parts as agents/app.py wires them, and a log to deliver from."""
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
+    def __init__(self, stack: Stack, prefix: str, budget_s: float = BUDGET_S) -> None:
         self.redis = connect(stack.settings.redis_url)
         self.producer, self.worker = RecordingProducer(), ScriptedWorker()
         self.publisher = Publisher(self.producer)
@@ -60,7 +62,8 @@ class Agent:
             on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
         )
         self.capability = Recommend(
-            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", clock=lambda: self.now_s
+            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", budget_s,
+            clock=lambda: self.now_s,
         )
         self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
         self.partition, self.offset, self.prefix = Partition(CLICKS, 0), 0, prefix
@@ -192,6 +195,46 @@ async def test_a_late_request_is_answered_by_fallback_and_the_model_answers_late
         assert (repaid["data"]["origin"], repaid["data"]["history_version"]) == ("model", 1)
         for task in tasks:
             task.cancel()
+
+
+async def test_a_request_may_wait_for_as_long_as_the_settings_say(stack: Stack, prefix: str) -> None:
+    async with Agent(stack, prefix, budget_s=9.0).running() as agent:
+        await agent.deliver(click(user=prefix))
+        watching = asyncio.create_task(agent.capability.watch_deadlines())
+        agent.now_s = 8.9
+        agent.capability._give_up(agent.now_s)
+        assert agent.worker.cancelled == []
+        agent.now_s = 9.1
+        (late,) = await agent.results(1)
+        assert (late["data"]["origin"], agent.worker.cancelled, agent.worker.budgets_ms) == ("fallback", [1], [9000])
+        watching.cancel()
+
+
+async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click("a", user=prefix, id="1"))
+    agent.now_s = 0.5
+    await agent.deliver(click("b", user=prefix, id="2"))
+    agent.now_s = 1.5
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    assert agent.worker.budgets_ms == [int(1000 * BUDGET_S), int(1000 * (0.5 + BUDGET_S - 1.5))]
+    await agent.deliver(click("c", user=prefix, id="3"))
+    agent.producer.hold = True
+    agent.now_s = 0.5 + BUDGET_S
+    agent.capability._give_up(agent.now_s)
+    async with asyncio.timeout(5):
+        while not agent.producer.pending:
+            await asyncio.sleep(0)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "2")
+    agent.now_s = 1.5 + BUDGET_S  # the third waits behind the second's record until it is late itself
+    agent.producer.hold = False
+    agent.producer.pending[0].set_result(None)
+    await agent.until_acked(3)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "3")
+    assert list(agent.worker.requests) == [1, 2]
 
 
 async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:
