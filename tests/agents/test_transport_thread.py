@@ -15,7 +15,7 @@ P0, P1, P2 = (TopicPartition("clicks", number) for number in range(3))
 
 
 class ScriptedClient:
-    """aiokafka's consumer and its coordinator. `meanwhile`: what happens in the group during a question to the broker."""
+    """aiokafka's consumer and its coordinator. `meanwhile`: what the group does while the broker is asked."""
 
     def __init__(self, committed: Mapping[TopicPartition, int], beginnings: Mapping[TopicPartition, int]) -> None:
         self._committed, self._beginnings = committed, beginnings
