@@ -20,7 +20,8 @@ class ScriptedClient:
     def __init__(self, committed: Mapping[TopicPartition, int], beginnings: Mapping[TopicPartition, int]) -> None:
         self._committed, self._beginnings = committed, beginnings
         self._coordinator = self
-        self._assignment = SimpleNamespace(active=True, tps=frozenset(committed))
+        self._partitions = frozenset(committed)
+        self._assignment = SimpleNamespace(active=True, tps=self._partitions)
         self._subscription = SimpleNamespace(
             subscription=SimpleNamespace(assignment=self._assignment), reassignment_in_progress=False
         )
@@ -40,7 +41,7 @@ class ScriptedClient:
         return {tp: self._beginnings[tp] for tp in partitions}
 
     def assignment(self) -> frozenset[TopicPartition]:
-        return self._assignment.tps
+        return self._partitions
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.seeks.append((tp, offset))
