@@ -7,11 +7,12 @@ import pytest
 
 from agents.ack_window import Partition
 from agents.recommend import BUDGET_S
+from agents.state.store import UserChanges
 from footfall.stack import Stack
 from schemas import keys
-from schemas.inference import Failure, Shed
+from schemas.inference import Failure, Shed, user_state_decoder
 from tests.agents.scripted_agent import PURCHASES, Agent
-from tests.doubles import click, purchase
+from tests.doubles import click, envelope, purchase
 
 pytestmark = pytest.mark.stack
 
@@ -144,3 +145,25 @@ async def test_a_debt_is_not_forgotten_when_the_model_is_late_once_more(agent: A
         await agent.until_asked(2)
         agent.now_s += BUDGET_S + 1
         await agent.until_asked(3)
+
+
+async def test_a_login_that_was_cut_off_in_the_middle_is_done_when_it_is_read_again(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    visit = envelope("view_item", {"visitor_id": prefix, "items": [{"item_id": "lamp"}]}, id="1")
+    login = click("rug", user=prefix, visitor_id=prefix, id="2")
+    killed = Agent(stack, prefix)
+
+    async def is_killed(_: object) -> list[object]:
+        raise asyncio.CancelledError
+
+    killed.store._forget.call_each = is_killed  # type: ignore[method-assign]
+    async with killed.running():
+        await killed.deliver(visit)
+        with pytest.raises(asyncio.CancelledError):
+            await killed.deliver(login)  # the user has the visitor's history; the visitor still has it too
+    await agent.deliver(login)
+    user, visitor = await agent.store.apply([UserChanges(prefix), UserChanges(f"v:{prefix}")])
+    assert len(user_state_decoder.decode(user.state).history) == 2 * 2
+    assert user_state_decoder.decode(visitor.state).history == ()
+    assert (user.version, visitor.version) == (2, 1)
