@@ -66,6 +66,17 @@ def some_events(seed: int, count: int = 40) -> list[tuple[bytes, Change]]:
     ]
 
 
+async def test_an_id_is_known_where_it_was_noted_and_nowhere_between(store: UserStore, prefix: str) -> None:
+    """Ids lie one behind the other: the end of one and the beginning of the next may read as a third."""
+    one, two, between = b"abcdEFGH", b"IJKLmnop", b"EFGHIJKL"
+
+    async def new_events(seen_as: bytes) -> int:
+        (applied,) = await store.apply([of(prefix, [(seen_as, Change(NOW, (), (), (), (), ()))])])
+        return applied.new_events
+
+    assert [await new_events(seen_as) for seen_as in (one, two, between, between)] == [1, 1, 1, 0]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_the_order_of_events_and_their_chunks_make_no_difference(
     store: UserStore, prefix: str, seed: int
