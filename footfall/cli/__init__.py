@@ -130,7 +130,13 @@ def agents(capabilities: tuple[str, ...]) -> None:
 @click.option("--control", metavar="ENDPOINT", help="Where its statistics are asked for.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
-def worker(models: str, listen: str, control: str | None, device: str | None, checkpoint: str | None) -> None:
+@click.option(
+    "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
+    help="Default: a scan, or an index where the catalogue is too large for that.",
+)
+def worker(
+    models: str, listen: str, control: str | None, device: str | None, checkpoint: str | None, retrieval: str | None
+) -> None:
     """Run a model worker: one process per device.
 
     \b
@@ -144,6 +150,7 @@ def worker(models: str, listen: str, control: str | None, device: str | None, ch
         "--control": control,
         "--device": device or Settings.from_environment().device,
         "--checkpoint": checkpoint,
+        "--retrieval": retrieval,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device
     os.execv(  # noqa: S606  no shell is wanted
