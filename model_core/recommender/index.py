@@ -14,7 +14,7 @@ from torch import Tensor
 from model_core.recommender.purchase_log import Float32s
 
 INSTALL = "pip install 'footfall[approximate]'"
-MAX_LISTS = 8192  # more take longer to build than they save
+MAX_LISTS = 4096  # more take longer to build than they save: each item is compared with each list
 SAMPLES_PER_LIST = 39  # Faiss's own minimum for its k-means
 ROUNDS = 8  # of k-means
 BLOCK = 2**18  # items whose vectors exist at once while the index is built
@@ -25,7 +25,7 @@ class IndexMissingError(RuntimeError):
 
 
 class FaissIndex:
-    """Over N items of D numbers: about D / 2 + 9 bytes an item, and N · min(4√N, 8192) · D operations to build."""
+    """Over N items of D numbers: about D / 2 + 9 bytes an item, and N · min(4√N, 4096) · D operations to build."""
 
     def __init__(self, table: Tensor, prior: Tensor, seed: int = 0) -> None:
         """`table` (N, D), `prior` (N,), in float32. Raises `IndexMissingError`."""

@@ -22,7 +22,7 @@ Retrieval: TypeAlias = Literal["auto", "exact", "approximate"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 # Up to here a table is scanned. On a CPU it is time that ends first: 256 MiB are a million items of 64 numbers, and
-# scanning those costs 7 ms a user. On a GPU it is a share of the memory that is left.
+# scanning those costs some ms a user. On a GPU it is a share of the memory that is left.
 CPU_SCAN_BYTES, GPU_SCAN_SHARE = 256 * 2**20, 0.5
 RECALL = 0.95  # that an index is set to reach; as far as it can
 SAMPLE = 128  # made-up users to measure it on
@@ -53,7 +53,7 @@ def prepare(
 ) -> Serving:
     """Move the model to the device and find out how to serve it there. It keeps the model, and may round its encoder.
 
-    `compiled`: the encoder by torch.compile, for each shape anew; see docs/performance.md before you wait for that.
+    `compiled`: the encoder by torch.compile, for each shape anew, which takes it 10 s and more a shape on a CPU.
     `examples`: batches to compare bfloat16 with float32 on. `buckets`: see `FixedShapes`, for a GPU.
     Raises `index.IndexMissingError`.
     """
