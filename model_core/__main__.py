@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
 
-    load_options = LoadOptions(options.device, options.checkpoint, options.stub_ms, options.stub_name)
+    load_options = LoadOptions(
+        options.device, options.checkpoint, options.stub_ms, options.stub_name, options.retrieval, options.precision
+    )
 
     def load() -> list[AnyRunner]:
         if options.device_cpu:
@@ -64,6 +66,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep the thread that runs the models, and torch's, on these cores, as in 0 or 2,3 or 0-3, and all other "
         "threads off them (default: any core); sets --threads to their number",
     )
+    parser.add_argument(
+        "--retrieval", choices=("auto", "exact", "approximate"), default="auto",
+        help="how the best items are found (default: a scan, or an index where the catalogue is too large for that)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+        help="numbers of the recommender's encoder, on a GPU of its scan too (default: bfloat16 on a GPU if that keeps "
+        "the best items)",
+    )  # fmt: skip
     parser.add_argument("--max-batch", type=_positive, metavar="N", help="below the model's own limit")
     parser.add_argument("--stub-ms", type=float, default=0.0, help="model `stub`: service time of a batch")
     parser.add_argument("--stub-name", default="stub", help="model `stub`: the name that it is served under")

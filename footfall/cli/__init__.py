@@ -132,8 +132,13 @@ def agents(capabilities: tuple[str, ...]) -> None:
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
 @click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
+@click.option(
+    "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
+    help="Default: a scan, or an index where the catalogue is too large for that.",
+)
 def worker(
-    models: str, listen: str, control: str | None, device: str | None, device_cpu: str | None, checkpoint: str | None
+    models: str, listen: str, control: str | None, device: str | None, device_cpu: str | None, checkpoint: str | None,
+    retrieval: str | None,
 ) -> None:
     """Run a model worker: one process per device.
 
@@ -150,6 +155,7 @@ def worker(
         "--device": device or Settings.from_environment().device,
         "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
+        "--retrieval": retrieval,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device
     os.execv(  # noqa: S606  no shell is wanted
