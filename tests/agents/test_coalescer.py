@@ -98,6 +98,11 @@ def test_what_the_stored_result_answers_is_covered_again_unless_it_is_known_to_b
     )
 
 
+def test_of_runs_that_overlap_all_offsets_are_covered() -> None:
+    stored = (OffsetRun("clicks", 0, 1, 9), OffsetRun("clicks", 0, 2, 3), OffsetRun("clicks", 0, 9, 12))
+    assert covers(replace(work("a", 7), held=[], open_covers=stored)) == (OffsetRun("clicks", 0, 1, 12),)
+
+
 def merged(offers: Sequence[Work]) -> Work:
     """What several offers of one user come to; of equally new ones, the last decides."""
     state = max(reversed(offers), key=lambda one: one.version)

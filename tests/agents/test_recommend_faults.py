@@ -1,7 +1,7 @@
 """The recommend agent when things end differently than they began: expired, taken over, late, poisoned, suspected."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -154,7 +154,7 @@ async def test_a_login_that_was_cut_off_in_the_middle_is_done_when_it_is_read_ag
     login = click("rug", user=prefix, visitor_id=prefix, id="2")
     killed = Agent(stack, prefix)
 
-    async def is_killed(_: object) -> list[object]:
+    async def is_killed(calls: Sequence[tuple[object, ...]]) -> list[object]:
         raise asyncio.CancelledError
 
     killed.store._forget.call_each = is_killed  # type: ignore[method-assign]
