@@ -28,6 +28,8 @@ def test_who_was_there_twice_is_asked_alone() -> None:
     assert not suspects.may_ask("b")
     assert suspects.may_ask("a"), "the one that is asked may be asked again"
     assert suspects.may_ask("somebody else")
+    suspects.finished("somebody else")
+    assert not suspects.may_ask("b")
     suspects.finished("a")
     assert suspects.may_ask("b")
 
