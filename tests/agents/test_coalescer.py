@@ -21,8 +21,9 @@ def work(
 ) -> Work:
     version = offset if version is None else version
     time_ms = offset if time_ms is None else time_ms
+    partition = Partition("retail.clickstream.v1", 0)
     return Work(user, None, version, time_ms, Raw(b"%d" % version), Trigger("s", str(offset)), time_ms, (str(offset),),
-                answered, held=[Held(record(b"", offset=offset), Partition("retail.clickstream.v1", 0), WINDOW)])
+                partition, answered, held=[Held(record(b"", offset=offset), partition, WINDOW)])
 
 
 def offsets(work: Work) -> list[int]:
@@ -109,8 +110,8 @@ def merged(offers: Sequence[Work]) -> Work:
     trigger = max(reversed(offers), key=lambda one: one.trigger_time_ms)
     return Work(
         state.user, state.session, state.version, state.event_time_ms, state.state, trigger.trigger,
-        trigger.trigger_time_ms, trigger.looked_at, all(one.answered for one in offers), state.open_covers,
-        [held for one in offers for held in one.held],
+        trigger.trigger_time_ms, trigger.looked_at, trigger.partition, all(one.answered for one in offers),
+        state.open_covers, [held for one in offers for held in one.held],
     )
 
 
@@ -135,7 +136,8 @@ class Users(RuleBasedStateMachine):
         first, self.offered = self.offered, self.offered + records
         return Work(
             user, session, version, event_time_ms, Raw(b"%d of %d" % (version, first)), Trigger("s", str(first)),
-            time_ms, (f"item {first}",), answered, (OffsetRun("earlier", 0, first, first),),
+            time_ms, (f"item {first}",), Partition("clicks", first % 2), answered,
+            (OffsetRun("earlier", 0, first, first),),
             [Held(record(b"", offset=offset), Partition("clicks", 0), WINDOW)
              for offset in range(first, self.offered)],
         )
