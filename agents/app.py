@@ -142,7 +142,8 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
         restart=lambda work: capability.start(work),
     )
     capability = recommend.Recommend(
-        users, worker, answers, dead_letters, fallback, settings.prefix, settings.budget_s
+        users, worker, answers, dead_letters, fallback, settings.prefix,
+        window=lambda: cast("GaplessConsumer", app.consumer).window, budget_s=settings.budget_s,
     )
 
     def done(work: Work) -> None:

@@ -36,6 +36,7 @@ class Work(Struct, eq=False):
     trigger: Trigger
     trigger_time_ms: int
     looked_at: tuple[str, ...]
+    partition: Partition  # of the newest record
     answered: bool  # the stored result already reflects everything: send that again, ask no model
     deadline_s: float  # of the event that has waited longest
     open_covers: tuple[OffsetRun, ...] = ()  # what else the next result must cover, as of when the state was read
@@ -52,7 +53,7 @@ class Work(Struct, eq=False):
             self.open_covers = newer.open_covers
         if newer.trigger_time_ms >= self.trigger_time_ms:
             self.trigger, self.trigger_time_ms = newer.trigger, newer.trigger_time_ms
-            self.looked_at = newer.looked_at
+            self.looked_at, self.partition = newer.looked_at, newer.partition
 
 
 class Coalescer:

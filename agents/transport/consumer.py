@@ -94,6 +94,11 @@ class GaplessConsumer(driver.Consumer):
         self._next.clear()
         self._committed.clear()
 
+    @property
+    def window(self) -> AckWindow | None:
+        """Of the assignment whose records are being delivered; None without one, and while a rebalance lasts."""
+        return self._window if self.flow_active and self._next else None
+
     # -- rule 2: seek before delivery
 
     async def perform_seek(self) -> None:

@@ -58,12 +58,17 @@ class Agent:
             on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
         )
         self.capability = Recommend(
-            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", budget_s,
-            clock=lambda: self.now_s,
+            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail",
+            window=self._window, budget_s=budget_s, clock=lambda: self.now_s,
         )
         self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
         self.partition, self.offset, self.prefix = Partition(CLICKS, 0), 0, prefix
-        self.window = AckWindow({Partition(CLICKS, 0): 0})
+        self.window_looks = 0
+        self.window, self.rebalancing = AckWindow({Partition(CLICKS, 0): 0}), False
+
+    def _window(self) -> AckWindow | None:
+        self.window_looks += 1
+        return None if self.rebalancing else self.window
 
     async def deliver(self, *events: dict[str, Any] | bytes) -> None:
         values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 
-from agents.ack_window import Partition
+from agents.ack_window import AckWindow, Partition
 from agents.recommend import BUDGET_S
 from agents.state.store import UserChanges
 from footfall.stack import Stack
 from schemas import keys
 from schemas.inference import Failure, Shed, user_state_decoder
-from tests.agents.scripted_agent import PURCHASES, Agent
+from tests.agents.scripted_agent import CLICKS, PURCHASES, Agent
 from tests.doubles import click, envelope, purchase
+from tests.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -155,7 +155,7 @@ async def test_a_login_that_was_cut_off_in_the_middle_is_done_when_it_is_read_ag
     login = click("rug", user=prefix, visitor_id=prefix, id="2")
     killed = Agent(stack, prefix)
 
-    async def is_killed(calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def is_killed(calls: Sequence[tuple[object, ...]]) -> list[object]:
         raise asyncio.CancelledError
 
     killed.store._forget.call_each = is_killed  # type: ignore[method-assign]
@@ -168,3 +168,46 @@ async def test_a_login_that_was_cut_off_in_the_middle_is_done_when_it_is_read_ag
     assert len(user_state_decoder.decode(user.state).history) == 2 * 2
     assert user_state_decoder.decode(visitor.state).history == ()
     assert (user.version, visitor.version) == (2, 1)
+
+
+async def test_a_revocation_waits_for_a_debt_that_is_being_repaid(agent: Agent, prefix: str) -> None:
+    """Its answer could reach the topic after a newer one of the next owner's."""
+    await agent.deliver(click(user=prefix, id="1"))
+    agent.capability.on_replies([Shed(1)])
+    await agent.until_acked(1)
+    async with agent.repaying():
+        await agent.until_asked(2)
+        agent.producer.hold = True  # the broker is slow to one of the two
+        agent.answer(2, "x")
+        async with asyncio.timeout(5):
+            while not agent.producer.pending:
+                await asyncio.sleep(0)
+        assert agent.window.in_hand == 1
+        agent.producer.pending[0].set_result(None)
+        async with asyncio.timeout(5):
+            while agent.window.in_hand:
+                await asyncio.sleep(0)
+
+
+async def test_debts_are_repaid_by_the_owner_of_the_partition_only(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix, id="1"))
+    agent.capability.on_replies([Shed(1)])
+    await agent.until_acked(1)
+    agent.rebalancing = True
+    async with agent.repaying():
+        await until(lambda: agent.window_looks >= 2)
+        assert (list(agent.worker.requests), len(agent.fallback)) == ([1], 1), "nobody is the owner now"
+        agent.window, agent.rebalancing = AckWindow({Partition(PURCHASES, 0): 0}), False
+        await until(lambda: not len(agent.fallback))
+    assert list(agent.worker.requests) == [1]
+
+
+async def test_a_debt_outlives_a_rebalance_that_leaves_its_partition_here(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix, id="1"))
+    agent.capability.on_replies([Shed(1)])
+    await agent.until_acked(1)
+    agent.window = AckWindow({Partition(CLICKS, 0): 1, Partition(PURCHASES, 0): 0})
+    async with agent.repaying():
+        await agent.until_asked(2)
+        agent.answer(2, "x")
+        await agent.results(2)

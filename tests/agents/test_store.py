@@ -1,5 +1,6 @@
 """A user's state in Redis: free of order, applied once, never older than it was."""
 
+import asyncio
 import math
 import random
 import struct
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from agents.state.changes import Change, event_id
 from agents.state.connection import connect
+from agents.state.scripts import is_away
 from agents.state.store import Applied, StoredResult, UserChanges, UserStore
 from footfall.stack import Stack
 from schemas import keys
@@ -245,6 +247,7 @@ async def test_a_session_without_consent_leaves_the_kept_history_alone(
     assert [member.split(":")[1] for member in decoded(applied).history[::2]] == ["secret"]
     assert await redis.zcard(keys.history(prefix)) == 1
     assert await redis.ttl(keys.history(prefix)) > 1800
+    assert await redis.ttl(f"{keys.user(prefix)}:meta") > 1800, "or versions would fall"
 
 
 async def test_every_user_key_has_a_time_to_live(store: UserStore, redis: Redis, prefix: str) -> None:
@@ -261,3 +264,24 @@ async def test_scripts_survive_a_flush_of_the_script_cache(
     await redis.script_flush()
     (applied,) = await store.apply([of(prefix, [event(2, "view", "rug", time_ms=NOW)])])
     assert applied.version == 2
+
+
+@pytest.mark.parametrize(("breaking", "mending"), [
+    (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+], ids=["a replica", "no replicas"])
+async def test_a_redis_that_takes_no_writes_for_now_is_waited_for(
+    store: UserStore, redis: Redis, prefix: str, breaking: tuple[str, ...], mending: tuple[str, ...]
+) -> None:
+    """As in the middle of a failover, when the old primary has been told that it is one no more."""
+    await redis.execute_command(*breaking)  # type: ignore[no-untyped-call]
+    try:
+        applying = asyncio.create_task(store.apply([of(prefix, [event(1, "view", "lamp", time_ms=NOW)])]))
+        async with asyncio.timeout(30):
+            while not is_away() and not applying.done():
+                await asyncio.sleep(0.01)
+    finally:
+        await redis.execute_command(*mending)  # type: ignore[no-untyped-call]
+    async with asyncio.timeout(30):
+        (applied,) = await applying
+    assert applied.version == 1

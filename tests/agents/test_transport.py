@@ -133,6 +133,10 @@ class Harness:
         for offset in range(done):
             self.consumer._window.done(Partition(*P0), offset)
 
+    def owns(self, tp: TP) -> bool:
+        window = self.consumer.window
+        return window is not None and window.assigned(Partition(*tp))
+
     def flows(self) -> bool:
         return self.consumer.flow_active
 
@@ -374,6 +378,19 @@ async def test_nobody_waits_for_what_a_crashed_agent_had_in_hand(harness: Harnes
     harness.app._crashed.set()
     await asyncio.wait_for(harness.consumer.wait_empty(), 5)
     harness.app._crashed.clear()
+
+
+async def test_the_window_is_shown_while_its_records_are_delivered_and_at_no_other_time(harness: Harness) -> None:
+    assert not harness.owns(P0), "nothing was sought yet"
+    harness.start_at(1, p0=0)
+    harness.resume()
+    await asyncio.wait_for(harness.thread.fetching.wait(), 5)
+    assert [harness.owns(tp) for tp in (P0, P1)] == [True, False]
+    await harness.consumer.on_partitions_revoked({P0})
+    assert not harness.owns(P0)
+    await harness.assign(2, P1)
+    harness.resume()
+    assert not harness.owns(P1), "until the drain has sought"
 
 
 async def test_partitions_take_turns(harness: Harness) -> None:
