@@ -7,16 +7,13 @@ turns; the first is discarded. No sockets and no agents: those are `benchmarks.p
 """
 
 import argparse
-import json
 import math
 import queue
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,8 @@ import msgspec
 import torch
 from msgspec import Raw
 
+from benchmarks import reports
+from benchmarks.reports import say
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
@@ -133,18 +132,8 @@ def loops(runner: RecommenderRunner, count: int, rounds: int, seed: int) -> dict
             took_s = run(of, requests)
             if number:
                 rates[name].append(len(requests) / took_s)
-                _say(f"round {number}/{rounds} {name}: {rates[name][-1]:,.0f} users/s")
-    return {name: {"min": min(values), "median": statistics.median(values), "max": max(values)}
-            for name, values in rates.items()}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _git_commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
+                say(f"round {number}/{rounds} {name}: {rates[name][-1]:,.0f} users/s")
+    return {name: reports.spread(values) for name, values in rates.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
         "curve": curve(runner, options.rounds),
         "users_per_s": loops(runner, options.users, options.rounds, options.seed),
-        "git_commit": _git_commit(), "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **reports.origin(),
     }
     print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
     for row in report["curve"]:
@@ -172,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, rate in report["users_per_s"].items():
         print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        reports.write(report, options.json)
     return 0
 
 
