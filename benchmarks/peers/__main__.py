@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from benchmarks import reports
 from benchmarks.peers import report as reporting
 from benchmarks.peers.bench import Bench, Run
-from benchmarks.peers.packages import PEERS, Peer, all_versions, interpreter
+from benchmarks.peers.packages import PEERS, Peer, PeersError, all_versions, interpreter
 from benchmarks.peers.plot import draw
 from benchmarks.peers.report import MODELS, Measured
 from benchmarks.plots import PlotsMissingError
@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     peers = [peer for peer in PEERS if not options.only or peer.name in options.only]
     settings = Settings.from_environment()
     try:
+        if settings.security_protocol != "PLAINTEXT":
+            raise PeersError("the peers know no security: unset KAFKA_SECURITY_PROTOCOL, or set KAFKA_HOME")
         apart = Path(sys.executable)
         if any(peer.apart for peer in peers):
             apart = options.python or interpreter(settings.home)

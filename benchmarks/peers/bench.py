@@ -170,7 +170,7 @@ class Bench:
     async def _paced(
         self, peer: Peer, task: Task, settings: Settings, servers: Mapping[str, Server], clicks: Clicks, rate_eps: float
     ) -> Run:
-        monitor, sender = Monitor(), Sender(settings, task.source)
+        monitor, sender = Monitor(), Sender(settings.bootstrap_servers, task.source)
         events = [(decode_click(value).id, user, value) for user, value in clicks.records()]
         primer = [
             (decode_click(value).id, user, value) for user, value in Clicks(f"{task.run}-primer", 10_000, 100).records()

@@ -12,7 +12,7 @@ import itertools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 from aiokafka.errors import MessageSizeTooLargeError
@@ -49,7 +49,7 @@ def run(task: Task) -> None:
 async def _wiring(task: Task, app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis, publisher = connect(settings.redis_url), Publisher(await producer_of(app))
     worker = WorkerClient(settings.workers, "stub", on_replies=lambda replies: capability.on_replies(replies))
-    capability = _Capability(task, worker, redis, publisher)
+    capability = Capability(task, worker, redis, publisher)
     try:
         await worker.start()
         async with background(publisher.run, capability.run):
@@ -57,6 +57,12 @@ async def _wiring(task: Task, app: App, settings: Settings) -> AsyncIterator[Han
     finally:
         await worker.stop()
         await redis.aclose()
+
+
+class Worker(Protocol):
+    """The part of `agents.worker_client.WorkerClient` that is used."""
+
+    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
 
 
 class _Asked(Struct, gc=False):
@@ -70,8 +76,10 @@ class _Asked(Struct, gc=False):
     window: AckWindow
 
 
-class _Capability:
-    def __init__(self, task: Task, worker: WorkerClient, redis: Redis, publisher: Publisher) -> None:
+class Capability:
+    """A request for every event; its result to Redis, then to the topic; only then is the event done."""
+
+    def __init__(self, task: Task, worker: Worker, redis: Redis, publisher: Publisher) -> None:
         self._task = task
         self._worker = worker
         self._redis = redis

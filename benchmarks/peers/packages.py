@@ -45,7 +45,7 @@ PEERS = (
 
 
 class PeersError(FootfallError):
-    """The peers' packages cannot be had."""
+    """The peers cannot be run here."""
 
 
 def interpreter(home: Path) -> Path:

@@ -11,25 +11,19 @@ from typing import Any
 import redis
 from confluent_kafka import KafkaException, Producer
 
-from schemas.settings import Settings
-
 TICK_S = 0.001
 LINGER_MS = 1  # of the sender
 READ_S = 0.1
 FLUSH_TIMEOUT_S = 10.0
-KAFKA_OPTIONS = {"security_protocol": "security.protocol", "sasl_mechanism": "sasl.mechanism",
-                 "sasl_username": "sasl.username", "sasl_password": "sasl.password",
-                 "ssl_ca_location": "ssl.ca.location"}
 SET = re.compile(rb'^(?P<at_s>[0-9.]+) \[.*?\] "SET" "(?P<key>[^"]*)" "\{\\"id\\":\\"(?P<event>[^"\\]+)', re.IGNORECASE)
 
 
 class Sender:
     """Produces to one topic. `due_ms` says of every paced event when it should have been sent (wall clock)."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
-        options = {theirs: value for ours, theirs in KAFKA_OPTIONS.items() if (value := getattr(settings, ours))}
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
         self._producer = Producer({
-            "bootstrap.servers": settings.bootstrap_servers, **options, "linger.ms": LINGER_MS, "acks": "all",
+            "bootstrap.servers": bootstrap_servers, "linger.ms": LINGER_MS, "acks": "all",
             "delivery.report.only.error": True, "on_delivery": _failed,
         })
         self._topic = topic

@@ -18,17 +18,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.ack_window import AckWindow, Partition
+from agents.app import background
+from agents.publisher import Publisher
+from agents.state.connection import connect
+from agents.transport.consumer import Chunk
 from benchmarks import agent_cpu
 from benchmarks.clicks import Clicks
 from benchmarks.peers import __main__ as command
 from benchmarks.peers import account, bench, packages, plot, report
 from benchmarks.peers.account import Counts, Latency, Output, Sample
 from benchmarks.peers.bench import Run, cpu_clock_s
+from benchmarks.peers.footfall import Capability
 from benchmarks.peers.packages import PEERS, PeersError
 from benchmarks.peers.report import Measured
 from benchmarks.peers.traffic import SET
 from benchmarks.peers.work import MAX_BATCH, Click, Model, Task, decode_click, result_key, result_of
+from footfall.stack import Stack
 from model_core.stub import stub_result
+from schemas.inference import Shed
+from tests.doubles import RecordingProducer, record
+from tests.waiting import until
 
 events = st.lists(st.text(max_size=4), max_size=20)
 
@@ -248,6 +258,53 @@ def test_the_environment_gets_the_peers_and_what_their_loops_need() -> None:
 
 
 # -- from end to end
+
+
+class Silent:
+    """A worker that leaves the answers to the test."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def submit(self, request_id: int, now_ms: int, state: msgspec.Raw, budget_ms: int) -> None:
+        self.asked.append(request_id)
+
+
+@pytest.mark.stack
+async def test_footfalls_events_are_done_once_redis_and_the_topic_have_their_results(stack: Stack, prefix: str) -> None:
+    task = Task(bootstrap_servers="", redis_url=stack.settings.redis_url, prefix=prefix, source="in", sink="out",
+                run=prefix, service_ms=0)
+    values = [value for _, value in Clicks("r", 3, 1).records()]
+    records = [record(value, topic="in", offset=offset) for offset, value in enumerate(values)]
+    partition, window = Partition("in", 0), AckWindow()
+    window.deliver(partition, range(3))
+    window.take(3)
+    worker, producer, redis = Silent(), RecordingProducer(), connect(task.redis_url)
+    producer.hold = True
+    publisher = Publisher(producer)
+    capability = Capability(task, worker, redis, publisher)
+    key = result_key(prefix, "r-0")
+
+    async def stored() -> str:
+        value: Any = await redis.get(key)
+        return account.event_of(value)
+
+    async with background(publisher.run, capability.run):
+        await capability.handle([Chunk(partition, records, window)])
+        assert worker.asked == [0, 1, 2]
+        capability.on_replies([Shed(0), msgspec.structs.replace(stub_result(1, 2), id=1)])
+        await until(lambda: bool(producer.pending))
+        assert await stored() == "r-000000000000000001"
+        assert worker.asked == [0, 1, 2, 3]  # what was shed is asked again
+        assert window.in_hand == 3  # Redis has it, the topic has not
+        capability.on_replies([stub_result(3, 2), stub_result(2, 2)])
+        producer.hold = False
+        producer.pending.pop().set_result(None)
+        await until(lambda: not window.in_hand)
+        assert window.positions() == {partition: 3}
+        assert await stored() == "r-000000000000000002"
+    await redis.unlink(key)
+    await redis.aclose()
 
 
 @pytest.mark.stack
