@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from model_core.runner import AnyRunner
+from schemas.inference import MAX_CANDIDATES
 
+STUB_MAX_BATCH = 64  # unless the worker is given another limit
 DEMO_CHECKPOINT = Path(__file__).parent / "recommender" / "checkpoints" / "completejourney"
 
 
@@ -21,6 +23,8 @@ class LoadOptions:
     checkpoint: Path | None = None
     stub_ms: float = 0.0
     stub_name: str = "stub"
+    stub_max_batch: int = STUB_MAX_BATCH
+    stub_candidates: int = MAX_CANDIDATES
     retrieval: Literal["auto", "exact", "approximate"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -36,7 +40,7 @@ def _recommender(options: LoadOptions) -> AnyRunner:
 def _stub(options: LoadOptions) -> AnyRunner:
     from model_core.stub import StubRunner  # noqa: PLC0415 - not part of a worker that serves models
 
-    return StubRunner(options.stub_name, options.stub_ms)
+    return StubRunner(options.stub_name, options.stub_ms, options.stub_max_batch, options.stub_candidates)
 
 
 LOADERS: dict[str, Callable[[LoadOptions], AnyRunner]] = {"recommender": _recommender, "stub": _stub}

@@ -29,11 +29,11 @@ class Topic:
 
 
 async def sent(
-    value: bytes, key: bytes = b"17", headers: Headers = (), limit: int = LIMIT_BYTES
+    value: bytes, key: bytes = b"17", headers: Headers | None = None, limit: int = LIMIT_BYTES
 ) -> tuple[bytes | None, bytes, dict[str, bytes]]:
     topic = Topic(limit)
     letters = DeadLetters(cast("Publisher", topic), "retail", (CLICKSTREAM,))
-    await letters.send(record(value, key=key, headers=headers, offset=9), Poison(ValueError("no")))
+    await letters.send(record(value, key=key, headers=headers or (), offset=9), Poison(ValueError("no")))
     (letter,) = topic.records
     assert letter[2][HEADER + "offset"] == b"9"
     assert letters.count == 1
