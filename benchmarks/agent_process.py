@@ -154,7 +154,10 @@ def decode_dispatch(meter: Meter) -> None:
     class NoState(UserStore):
         async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
             return [
-                Applied(1, user.changes[-1].time_ms, 1, -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}", state)
+                Applied(
+                    1, user.changes[-1].time_ms, len(user.changes), -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}",
+                    state,
+                )
                 for user in batch
             ]
 
