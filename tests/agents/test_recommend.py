@@ -21,7 +21,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).running() as agent:
+    async with Agent(stack, prefix).alone() as agent:
         yield agent
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).running() as agent:
+    async with Agent(stack, prefix).alone() as agent:
         yield agent
 
 
@@ -211,3 +211,50 @@ async def test_a_debt_outlives_a_rebalance_that_leaves_its_partition_here(agent:
         await agent.until_asked(2)
         agent.answer(2, "x")
         await agent.results(2)
+
+
+async def test_what_a_killed_process_owed_is_repaid_by_the_next_owner_and_then_forgotten(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    killed = Agent(stack, prefix)
+    async with killed.running():
+        await killed.deliver(click("lamp", user=prefix, id="1"))
+        killed.capability.on_replies([Shed(1)])
+        await killed.until_acked(1)
+    async with agent.repaying():
+        await agent.until_asked(1)
+        agent.answer(1, "lamp", "rug")
+        (repaid,) = await agent.results(1)
+        assert [item["item_id"] for item in repaid["data"]["items"]] == ["rug"], "the lamp is still looked at"
+        await until(lambda: not len(agent.fallback))
+        await agent.deliver(click(user=f"{prefix}-other", id="2"))
+        agent.answer(2, "x")
+        await agent.results(2)
+        assert not await agent.redis.hexists(keys.owed(*agent.partition), prefix)
+
+
+async def test_an_answer_that_was_stored_and_not_sent_is_given_again_by_the_next_owner(
+    agent: Agent, prefix: str, stack: Stack
+) -> None:
+    killed = Agent(stack, prefix)
+    async with killed.running(), killed.repaying():
+        await killed.deliver(click(user=prefix, id="1"))
+        killed.capability.on_replies([Shed(1)])
+        await killed.until_acked(1)
+        await killed.until_asked(2)
+        killed.producer.hold = True
+        killed.answer(2, "x")
+        await until(lambda: bool(killed.producer.pending))
+    async with agent.repaying():
+        await agent.until_asked(1)
+        agent.answer(1, "y")
+        (sent,) = await agent.results(1)
+    assert sent["data"] == await agent.stored(prefix)
+
+
+async def test_what_is_owed_to_a_session_without_consent_is_not_written_down(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click(user=prefix, id="1", consent=False, session_id="s"))
+    agent.capability.on_replies([Shed(1)])
+    await agent.until_acked(1)
+    assert len(agent.fallback) == 1
+    assert not await agent.redis.hexists(keys.owed(*agent.partition), prefix)
