@@ -24,7 +24,8 @@ import msgspec
 import torch
 from msgspec import Raw
 
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
+from model_core.batching.events import Answered, Event, Loaded
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
 from model_core.recommender.features import DAY_MS, EVENT_CODES, MAX_TOKENS
