@@ -1,9 +1,10 @@
 """`python -m benchmarks.worker --json FILE`: what a batch costs on this device, and what the worker makes of it.
 
-Two tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
+Three tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
 *loops*: users per second over a backlog of users with histories of log-normal length, by the slow loop (one step after
 the other), by the pipeline with batches of any length, and by the pipeline as it is, one length at a time. Rounds take
-turns; the first is discarded. No sockets and no agents: those are `benchmarks.pipeline`'s.
+turns; the first is discarded. *Fairness*: see `benchmarks.worker_fairness`. No sockets and no agents: those are
+`benchmarks.pipeline`'s.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import msgspec
 import torch
 from msgspec import Raw
 
+from benchmarks.worker_fairness import fairness, table
 from model_core.batching.events import Answered, Event, Loaded
 from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
@@ -148,6 +150,28 @@ def _git_commit() -> str:
     return git.stdout.strip() or "unknown"
 
 
+def _curve(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["curve"] = curve(runner, options.rounds)
+    print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
+    for row in report["curve"]:
+        print(f"{row['length']:6} {row['batch']:6} {row['collate_ms']:9.2f} {row['forward_ms']:9.2f} "
+              f"{row['split_ms']:9.2f}    {row['users_per_s']:9,.0f}")
+
+
+def _loops(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["users_per_s"] = loops(runner, options.users, options.rounds, options.seed)
+    for name, rate in report["users_per_s"].items():
+        print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
+
+
+def _fairness(report: dict[str, Any], _: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["fairness"] = fairness(options.fairness_seconds, options.rounds, options.seed)
+    print(table(report["fairness"]))
+
+
+_SECTIONS = {"curve": _curve, "loops": _loops, "fairness": _fairness}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
@@ -157,21 +181,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
+    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     runner = RecommenderRunner.load(options.checkpoint, options.device)
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
-        "curve": curve(runner, options.rounds),
-        "users_per_s": loops(runner, options.users, options.rounds, options.seed),
         "git_commit": _git_commit(), "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
-    for row in report["curve"]:
-        print(f"{row['length']:6} {row['batch']:6} {row['collate_ms']:9.2f} {row['forward_ms']:9.2f} "
-              f"{row['split_ms']:9.2f}    {row['users_per_s']:9,.0f}")
-    for name, rate in report["users_per_s"].items():
-        print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
+    for name, section in _SECTIONS.items():
+        if options.only in {None, name}:
+            section(report, runner, options)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0

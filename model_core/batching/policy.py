@@ -120,9 +120,11 @@ class _Queue:
 
     def next_size(self) -> int:
         """How many the next batch may hold, of those who wait."""
-        length = self.next_length()
-        waiting = sum(len(waiting) for at, waiting in self._waiting.items() if at <= length)
-        return max(1, min(waiting, self.batching.room(length)))
+        length, n = self.next_length(), 0
+        room = self.batching.room(length)
+        for at in self._up_to(length):
+            n += min(len(self._waiting[at]), room - n) if self._joins(at, length, n) else 0
+        return max(1, n)
 
     def full(self) -> bool:
         """Whether the next batch would be full."""
@@ -141,19 +143,32 @@ class _Queue:
         return LEAD * self.collating.mean_s(self.next_size()) + LEAD_S
 
     def due_s(self) -> float:
-        """When a deferred model's next batch must begin, full or not."""
+        """When a deferred model's next batch should be bound, full or not: the device may be busy for as long again."""
         first, length = self.first(), self.next_length()
-        return first.deadline_s - self.cost.bound_s(length, self.batching.room(length)) if first else math.inf
+        return first.deadline_s - 2 * self.cost.bound_s(length, self.batching.room(length)) if first else math.inf
 
-    def take(self, room: int, length: int) -> Iterator[Pending]:
-        """Up to `room` wanted requests of this length, then of the next shorter ones."""
-        for at in reversed([at for at in self._waiting if at <= length]):
+    def take(self, length: int, n: int, room: int) -> Iterator[Pending]:
+        """Wanted requests for a batch of this length that holds n, until it has `room`: its own, then shorter ones."""
+        for at in self._up_to(length):
             waiting = self._waiting[at]
-            while waiting and room:
+            if not self._joins(at, length, n):
+                continue
+            while waiting and n < room:
                 pending = waiting.popleft()
                 if pending.wanted:
-                    room -= 1
+                    n += 1
                     yield pending
+
+    def _up_to(self, length: int) -> list[int]:
+        """Lengths, the longest first."""
+        return [at for at in reversed(self._waiting) if at <= length]
+
+    def _joins(self, at: int, length: int, n: int) -> bool:
+        """Whether what waits at a shorter length costs less in a batch of n of this length than in one of its own."""
+        if at == length or self.batching.service is Service.CONTINUOUS:
+            return True
+        more = min(len(self._waiting[at]), self.batching.room(length) - n)
+        return self.cost.mean_s(length, n + more) - self.cost.mean_s(length, n) <= self.cost.mean_s(at, more)
 
 
 class Backlog:
@@ -200,7 +215,7 @@ class Backlog:
             if pressing and self._let_in(eager, now_s):
                 return self._other(pressing[0], now_s, free_s)
             return self._eager(eager[0], now_s, free_s)
-        ready = [name for name in others if self._presses(name, now_s) or self._queues[name].full()]
+        ready = [name for name in others if self._ready(name, now_s)]
         if ready:
             bind_s = free_s - self._queues[ready[0]].lead_s()
             return Later(bind_s) if bind_s > now_s else self._other(ready[0], now_s, free_s)
@@ -218,10 +233,16 @@ class Backlog:
         queue = self._queues[name]
         return queue.first() is not None or queue.active > 0
 
-    def _presses(self, name: str, now_s: float) -> bool:
-        """Generation may go on at any time; what is deferred waits for idle time, until its own is running out."""
+    def _ready(self, name: str, now_s: float) -> bool:
+        """In idle time: generation may go on at any time, others in full batches, or when their time is running out."""
         queue = self._queues[name]
-        return queue.batching.service is Service.CONTINUOUS or queue.due_s() <= now_s
+        return queue.batching.service is Service.CONTINUOUS or queue.full() or queue.due_s() <= now_s
+
+    def _presses(self, name: str, now_s: float) -> bool:
+        """While eager requests wait, what is deferred does so too, until there is just time to be let in."""
+        queue = self._queues[name]
+        wait_s = 2 * queue.step_s() / SHARE  # see _let_in
+        return queue.batching.service is Service.CONTINUOUS or queue.due_s() - wait_s <= now_s
 
     def _let_in(self, eager: Sequence[str], now_s: float) -> bool:
         """Whether a step of another model may go before these: not often, and if it can be in a calm moment."""
@@ -241,7 +262,7 @@ class Backlog:
         took_s = queue.step_s()
         if queue.batching.service is Service.CONTINUOUS:
             length = queue.batching.lengths[-1]
-            plan = Plan(name, tuple(queue.take(queue.batching.room(length) - queue.active, length)), (), length)
+            plan = Plan(name, tuple(queue.take(length, queue.active, queue.batching.room(length))), (), length)
         else:
             plan = _form(name, queue, now_s, free_s)
         if plan.batch or queue.active:
@@ -255,7 +276,7 @@ def _form(name: str, queue: _Queue, now_s: float, free_s: float) -> Plan:
     room = queue.batching.room(length)
     batch: list[Pending] = []
     shed: list[Pending] = []
-    while more := list(queue.take(room - len(batch), length)):
+    while more := list(queue.take(length, len(batch), room)):
         batch += more
         done_s = max(now_s, free_s) + queue.cost.bound_s(length, len(batch))
         late = [pending for pending in batch if pending.deadline_s <= done_s]

@@ -162,12 +162,27 @@ def test_a_batch_is_of_one_length_topped_up_from_shorter_ones_within_its_tokens(
     assert (second.length, [p.request.id for p in second.batch]) == (16, [3, 4])
 
 
+@pytest.mark.parametrize(("short", "joined"), [(2, 2), (10, 0)])
+def test_shorter_requests_join_a_batch_where_they_cost_less_there_than_apart(short: int, joined: int) -> None:
+    cost = CostModel((16, 64))
+    for n in (1, 32):
+        cost.observe(16, n, 0.001 + 0.0001 * n)
+        cost.observe(64, n, 0.001 + 0.0004 * n)
+    client, backlog = Client(b"a", 0.0), Backlog({"m": Batching(32, (16, 64))}, {"m": cost})
+    for request_id in range(short + 1):
+        client.outstanding.add(request_id)
+        tokens = 16 if request_id else 64
+        backlog.add("m", Pending(client, RecommendRequest(request_id, 0, 0, STATE), 10.0 + request_id, tokens))
+    sizes = [(plan.length, len(plan.batch)) for plan in plans(backlog)]
+    assert sizes == ([(64, 1 + joined)] if joined else [(64, 1), (16, short)])
+
+
 def test_deferred_work_waits_for_a_full_batch_until_its_time_is_running_out() -> None:
     client = Client(b"a", 0.0)
     backlog = Backlog({"f": Batching(8, service=Service.DEFERRED)}, {"f": known(a_s=0.5, b_s=0.0)})
     backlog.add("f", pending(client, 0, deadline_s=10.0))
-    assert backlog.take(0.0, 0.0) == Later(9.5)
-    assert isinstance(backlog.take(9.6, 9.6), Plan)
+    assert backlog.take(0.0, 0.0) == Later(9.0)  # 0.5 s for it, and as much for what the device may be at
+    assert isinstance(backlog.take(9.1, 9.1), Plan)
     for request_id in range(1, 9):
         backlog.add("f", pending(client, request_id, deadline_s=20.0))
     assert backlog.take(10.0, free_s=10.5) == Later(10.5 - LEAD_S)
@@ -243,7 +258,8 @@ def test_deferred_work_waits_for_idle_time_until_its_own_is_running_out() -> Non
     client, backlog = Client(b"a", 0.0), shared()
     for request_id in range(10):
         backlog.add("f", pending(client, request_id, deadline_s=100.0))
-    for now_s, model in ((1.0, "m"), (99.8, "m"), (99.901, "f")):
+    let_in_s = 100.0 - 2 * 0.1 - 2 * 0.1 / SHARE
+    for now_s, model in ((1.0, "m"), (let_in_s - 0.01, "m"), (let_in_s + 0.01, "f")):
         backlog.add("m", pending(client, int(now_s * 1000), deadline_s=1e6))
         plan = backlog.take(now_s, now_s)
         assert isinstance(plan, Plan)

@@ -88,6 +88,40 @@ def test_beyond_capacity_others_leave_an_eager_model_what_it_is_promised(factor:
     assert served.late < 0.02 * served.in_time
 
 
+MIX = {1: 0.5, 2: 0.3, 4: 0.2}  # share of the requests by length
+LONG = Device(0.002, 0.0002, 64)
+
+
+def serve_mix(share: float, until_s: float) -> Served:
+    """Requests of several lengths, where a batch of longer ones takes longer."""
+    loads = [
+        Load("m", poisson(share * mix_capacity() * part, until_s, seed), 0.3, length)
+        for seed, (length, part) in enumerate(MIX.items(), start=1)
+    ]
+    simulation = Simulation({"m": Batching(64, tuple(MIX))}, mix_cost, collate_s=COLLATE_S, noise=NOISE)
+    return simulation.run(loads, until_s)["m"]
+
+
+def mix_cost(_: str, length: int, n: int) -> float:
+    return LONG.a_s + LONG.b_s * length * n
+
+
+def mix_capacity() -> float:
+    """In full batches of one length each."""
+    return LONG.max_batch / sum(part * mix_cost("m", length, LONG.max_batch) for length, part in MIX.items())
+
+
+def test_requests_of_many_lengths_wait_for_a_few_batches_and_not_for_padding() -> None:
+    longest_s = mix_cost("m", max(MIX), LONG.max_batch)
+    assert serve_mix(0.5, 3.0).percentile_s(0.99) < 0.6 * longest_s
+    assert serve_mix(0.75, 3.0).percentile_s(0.99) < longest_s
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_beyond_capacity_requests_of_many_lengths_are_answered_about_as_many_as_full_batches_hold(factor: float) -> None:
+    assert serve_mix(factor, 3.0).in_time / 3.0 > 0.9 * mix_capacity()
+
+
 def test_bursts_beyond_capacity_are_survived() -> None:
     served = serve(0.83, budget_s=0.05, burst=1.8)["m"]
     assert served.in_time > 0.95 * served.offered
