@@ -28,7 +28,7 @@ from schemas.inference import RecommendRequest
 MAX_PENDING = 4096
 
 
-# Of the device's time, for all others together, while eager requests wait: with 10 % p99 rises by more than a step.
+# Of the device's time, for all others together, while eager requests wait: with 8 % p99 rises by more than a step.
 SHARE = 0.05
 USUAL = 1 / 16  # how much the newest batch counts in what is usual
 

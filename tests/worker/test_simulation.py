@@ -118,7 +118,7 @@ def test_requests_of_many_lengths_wait_for_a_few_batches_and_not_for_padding() -
 
 
 @pytest.mark.parametrize("factor", [1.5, 3.0])
-def test_beyond_capacity_requests_of_many_lengths_are_answered_about_as_many_as_full_batches_hold(factor: float) -> None:
+def test_beyond_capacity_requests_of_many_lengths_are_answered_about_as_full_batches_would(factor: float) -> None:
     assert serve_mix(factor, 3.0).in_time / 3.0 > 0.9 * mix_capacity()
 
 
