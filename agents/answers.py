@@ -66,15 +66,15 @@ class Answers:
         self._on_done = on_done
         self._restart = restart
         self._wall_ms = wall_ms
-        self._ready: list[tuple[Work, Outcome]] = []  # bounded by what the agent holds (recommend.MAX_HELD)
+        # and by which model; bounded by what the agent holds (recommend.MAX_HELD)
+        self._ready: list[tuple[Work, Outcome, tuple[str, str]]] = []
         self._unread: Collection[Partition] = ()  # whose debts are to be read
         self._wake = asyncio.Event()
-        self.model = FALLBACK
         self.unavailable: frozenset[str] = frozenset()
 
-    def add(self, work: Work, outcome: Outcome) -> None:
-        """Hand over one finished request; never blocks."""
-        self._ready.append((work, outcome))
+    def add(self, work: Work, outcome: Outcome, model: tuple[str, str] = FALLBACK) -> None:
+        """Hand over one finished request; never blocks. `model`: name and version of who answered it."""
+        self._ready.append((work, outcome, model))
         self._wake.set()
 
     def inherit(self, partitions: Collection[Partition]) -> None:
@@ -94,8 +94,8 @@ class Answers:
             if ready:
                 await self._finish(ready)
 
-    async def _finish(self, ready: Sequence[tuple[Work, Outcome]]) -> None:
-        without_model = [work for work, outcome in ready if not isinstance(outcome, RecommendResult)]
+    async def _finish(self, ready: Sequence[tuple[Work, Outcome, tuple[str, str]]]) -> None:
+        without_model = [work for work, outcome, _ in ready if not isinstance(outcome, RecommendResult)]
         stored = dict(zip(
             (work.user for work in without_model),
             await self._store.results_of([work.user for work in without_model]),
@@ -103,9 +103,9 @@ class Answers:
         ))
         results: list[tuple[Work, Result]] = []
         debts: dict[str, Debt] = {}
-        for work, outcome in ready:
+        for work, outcome, model in ready:
             if isinstance(outcome, RecommendResult):
-                results.append((work, self._by_model(work, outcome)))
+                results.append((work, self._by_model(work, outcome, model)))
                 continue
             data = stored[work.user]
             if outcome is NoReply.ANSWERED:
@@ -138,9 +138,9 @@ class Answers:
         self._fallback.owe(work.user, debt)
         return {work.user: debt}
 
-    def _by_model(self, work: Work, result: RecommendResult) -> Result:
+    def _by_model(self, work: Work, result: RecommendResult, model: tuple[str, str]) -> Result:
         self._fallback.cancel(work.user)
-        return self._result(work, result.item_ids, result.items, "model", self.model)
+        return self._result(work, result.item_ids, result.items, "model", model)
 
     def _by_fallback(self, work: Work, stored: bytes | None) -> Result:
         return self._result(work, *self._fallback.candidates(stored), "fallback", FALLBACK)

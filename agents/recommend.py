@@ -122,14 +122,15 @@ class Recommend:
             self._waiting[request_id] = work
             self._worker.submit(request_id, work.event_time_ms, work.state, int(left_s * 1000))
 
-    def on_replies(self, replies: Sequence[Reply]) -> None:
-        """Hop 6 is over: the worker's replies go to `Answers` (hop 7)."""
+    def on_replies(self, replies: Sequence[Reply], version: str) -> None:
+        """Hop 6 is over: replies by this version of the model go to `Answers` (hop 7)."""
+        model = (MODEL, version)
         for reply in replies:
             work = self._waiting.pop(reply.id, None)
             if work is not None:
                 if not isinstance(reply, Shed):
                     self._suspects.cleared(work.user)
-                self._answers.add(work, reply)
+                self._answers.add(work, reply, model)
 
     def on_lost(self, request_ids: Sequence[int]) -> None:
         """A worker broke with these in hand. They are asked again, but for those that may be why."""
@@ -146,8 +147,7 @@ class Recommend:
                 self._answers.add(work, NoReply.LATE)
 
     def on_model(self, model: ModelInfo) -> None:
-        """A worker is ready to serve this model."""
-        self._answers.model = (model.name, model.version)
+        """A worker serves this model from now on."""
         self._fallback.popular = model.popular
 
     def on_done(self, work: Work) -> None:

@@ -81,9 +81,9 @@ class Agent:
         self.window.take(len(records))
         await self.capability.handle([Chunk(self.partition, records, self.window)])
 
-    def answer(self, request_id: int, *items: str) -> None:
+    def answer(self, request_id: int, *items: str, version: str = "v1") -> None:
         candidates = tuple(RecommendedItem(item, 0.5, Reason("related", ("x",))) for item in items)
-        self.capability.on_replies([RecommendResult.of(request_id, candidates)])
+        self.capability.on_replies([RecommendResult.of(request_id, candidates)], version)
 
     async def results(self, count: int) -> list[dict[str, Any]]:
         async with asyncio.timeout(5), self.producer.arrived:

@@ -253,7 +253,7 @@ class Process:
 
     def _replied(self, reply: Reply) -> None:
         del self._worker.requests[0]
-        self._recommend.on_replies([reply])
+        self._recommend.on_replies([reply], "v1")
 
     # -- what is seen of it
 
