@@ -234,7 +234,7 @@ class WorkerClient:
         pool = self._pool
         match message := _decode(frames):
             case Replies():
-                replies = pool.replies(link.index, message)
+                replies = pool.replies(link.index, message, link.last_heard_s)
                 if replies:
                     self._on_replies(replies)
             case Pong():

@@ -106,7 +106,7 @@ class Simulation:
         plan = self.backlog.take(now_s, self._running[1] if self._running else now_s, self._collate_s)
         if not isinstance(plan, Plan):
             return plan.at_s if isinstance(plan, Later) else math.inf
-        self._count_shed(plan)
+        self._count_shed(plan, now_s)
         if plan.batch or self._active(plan.model):
             self._bound = (plan, now_s + self._collate_s)
         return now_s
@@ -132,7 +132,7 @@ class Simulation:
     def _active(self, model: str) -> int:
         return len(self._generating.get(model, ()))
 
-    def _count_shed(self, plan: Plan) -> None:
+    def _count_shed(self, plan: Plan, now_s: float) -> None:
         self.served[plan.model].shed += len(plan.shed)
         self._client.outstanding.difference_update(pending.request.id for pending in plan.shed)
 

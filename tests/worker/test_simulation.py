@@ -6,9 +6,11 @@ The bounds hold for these seeds and costs with some room; a policy that gets wor
 import pytest
 
 from model_core.runner import Batching, Service
+from tests.worker.fronted import FrontedSimulation
 from tests.worker.simulation import Load, Served, Simulation, poisson
 
 UNTIL_S = 4.0
+WARM_S, LONG_S = 4.0, 10.0
 COLLATE_S = 0.0005
 EAGER = {"m": Batching(256)}
 CAPACITY = 256 / (0.002 + 0.00002 * 256)  # requests/s
@@ -43,6 +45,19 @@ def test_beyond_capacity_the_device_answers_as_many_in_time_as_it_can(factor: fl
     served = alone(factor * CAPACITY)
     assert served.in_time / UNTIL_S > 0.97 * CAPACITY
     assert served.late < 0.01 * served.in_time
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.5, 3.0])
+@pytest.mark.parametrize("batch_s", [0.04, 0.16, 0.32])
+def test_with_an_agent_in_front_it_answers_as_many_and_its_batches_are_full(factor: float, batch_s: float) -> None:
+    capacity = 64 / batch_s
+    simulation = FrontedSimulation(Batching(64), lambda _model, _length, n: batch_s * (0.2 + 0.8 * n / 64), WARM_S)
+    simulation.run([Load("m", poisson(factor * capacity, WARM_S + LONG_S, seed=1), 2.0)], WARM_S + LONG_S)
+    outcome = simulation.outcome
+    assert outcome.by_model / LONG_S > 0.96 * min(1.0, factor) * capacity
+    assert outcome.in_vain <= 0.01 * outcome.by_model
+    if factor > 1:
+        assert sum(outcome.sizes) / len(outcome.sizes) > 63
 
 
 def test_bursts_beyond_capacity_are_survived() -> None:
