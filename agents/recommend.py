@@ -40,11 +40,9 @@ class Worker(Protocol):
     """The part of `agents.worker_client.WorkerClient` that is used."""
 
     @property
-    def available(self) -> bool: ...
-    @property
     def away_s(self) -> float: ...
     @property
-    def queued(self) -> int: ...
+    def spare(self) -> int: ...
     def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
     def cancel(self, ids: Sequence[int]) -> None: ...
 
@@ -172,9 +170,10 @@ class Recommend:
         """Ask the model for the users who got a fallback, as far as it has nothing better to do."""
         while True:
             await asyncio.sleep(REPAY_S)
-            if not len(self._fallback) or not self._worker.available or self._worker.queued:
+            room = min(REPAY_USERS, self._worker.spare)
+            if not len(self._fallback) or not room:
                 continue
-            debts = [(user, debt) for user, debt in self._fallback.take(REPAY_USERS) if user not in self.coalescer]
+            debts = [(user, debt) for user, debt in self._fallback.take(room) if user not in self.coalescer]
             states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
             deadline_s = self._clock() + self._budget_s
             for (user, debt), applied in zip(debts, states, strict=True):

@@ -121,6 +121,11 @@ class WorkerClient:
         """Requests that wait here for a credit, or for a worker."""
         return self._pool.queued
 
+    @property
+    def spare(self) -> int:
+        """How many requests the workers could take that are not urgent."""
+        return self._pool.spare
+
     async def start(self) -> None:
         """Connect; requests may be submitted before a worker is there."""
         loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit
 
 BUSY = 0.5  # of a worker's credit in use: below that, requests hardly wait there
+IDLE = 0.25  # below that the device has less than a batch to do
 
 
 class _Held(Struct, eq=False):
@@ -99,6 +100,14 @@ class WorkerPool:
     def queued(self) -> int:
         """Requests that wait for a credit, or for a worker."""
         return len(self._waiting)
+
+    @property
+    def spare(self) -> int:
+        """How many requests the workers could take that are not urgent; an urgent one waits for a batch at most."""
+        if self._waiting:
+            return 0
+        return sum(max(0, int(IDLE * worker.max_in_flight) - len(worker.outstanding))
+                   for worker in self._workers if worker.usable)
 
     @property
     def available(self) -> bool:

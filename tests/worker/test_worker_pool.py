@@ -196,6 +196,25 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     assert message.requests[0].budget_ms == 8000
 
 
+def test_what_is_not_urgent_finds_room_until_the_workers_have_a_batch_to_do() -> None:
+    pool = WorkerPool("m", 2)
+    assert pool.spare == 0
+    pool.ready(0, ready("a", max_in_flight=8))
+    pool.ready(1, ready("b", max_in_flight=16))
+    assert pool.spare == 2 + 4
+    for request_id in range(3):
+        pool.submit(request_id, 0, STATE, 9.0)
+    assert pool.spare == 0  # they go first
+    pool.dispatch(0.0)
+    assert pool.spare == 3
+    pool.draining(1, "b")
+    assert pool.spare == 1
+    for request_id in range(3, 9):
+        pool.submit(request_id, 0, STATE, 9.0)
+    pool.dispatch(0.0)
+    assert pool.spare == 0
+
+
 def taught(trip_s: float) -> WorkerPool:
     """One worker with four credits, whose trips take so long."""
     pool = WorkerPool("m", 1)
