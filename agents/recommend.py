@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Raw
 
+from agents.ack_window import AckWindow
 from agents.answers import Answers, NoReply
 from agents.applying import EventBatch, Group
 from agents.coalescer import Coalescer, Held, Work
@@ -58,21 +59,27 @@ class Recommend:
         dead_letters: DeadLetters,
         fallback: Fallback,
         prefix: str,
+        *,
+        window: Callable[[], AckWindow | None],
         budget_s: float = BUDGET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`window`: of the assignment that is being worked on; None while there is none, as during a rebalance."""
         self._store = store
         self._worker = worker
         self._answers = answers
         self._dead_letters = dead_letters
         self._fallback = fallback
         self._budget_s = budget_s
+        self._window = window
         self._clock = clock
         self._decoders = customer_decoders(prefix)
         self.coalescer = Coalescer()
         self._suspects = Suspects(clock)
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, Work] = {}  # request id -> work; bounded by MAX_HELD
+        self._inherited_in: AckWindow | None = None
+        self._repaying: dict[str, AckWindow] = {}  # user -> what waits for it; at most `REPAY_USERS` a round
         self._held = 0
         self._room = asyncio.Event()
 
@@ -146,9 +153,13 @@ class Recommend:
         self._held -= len(work.held)
         self._room.set()
         self._suspects.finished(work.user)
+        repaid_in = self._repaying.pop(work.user, None)
+        if repaid_in is not None:
+            repaid_in.release()
+        self._fallback.settle(work.user)
         following = self.coalescer.finished(work.user)
         if following is not None:
-            if work.held and following.held and (following.session, following.version) == (work.session, work.version):
+            if work.held and (following.session, following.version) == (work.session, work.version):
                 following.answered = True  # redeliveries that rode along: what was just stored reflects them
             self.start(following)
 
@@ -167,30 +178,45 @@ class Recommend:
             self._answers.add(work, NoReply.LATE)
 
     async def repay(self) -> None:
-        """Ask the model for the users who got a fallback, as far as it has nothing better to do."""
+        """Ask the model for the users who got a fallback, as far as it has nothing better to do.
+
+        Only for those that are ours, and such that a revocation waits for it: an answer that came after newer ones of
+        the next owner would be older on the topic.
+        """
         while True:
             await asyncio.sleep(REPAY_S)
+            window = self._window()
+            if window is None:
+                continue
+            if window is not self._inherited_in:
+                self._answers.inherit(window.partitions)
+                self._inherited_in = window
             room = min(REPAY_USERS, self._worker.spare)
             if not len(self._fallback) or not room:
                 continue
-            debts = [(user, debt) for user, debt in self._fallback.take(room) if user not in self.coalescer]
+            debts = self._fallback.due(room, window.partitions, self.coalescer)
+            window.take(len(debts))
             states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
             deadline_s = self._clock() + self._budget_s
             for (user, debt), applied in zip(debts, states, strict=True):
-                work = self.coalescer.offer(Work(
-                    user, debt.session, applied.version, applied.event_time_ms, applied.state,
-                    debt.trigger, debt.trigger_time_ms, debt.looked_at, answered=False, deadline_s=deadline_s,
+                work = Work(
+                    user, debt.session, applied.version, applied.event_time_ms, applied.state, debt.trigger,
+                    debt.trigger_time_ms, debt.looked_at, debt.partition, answered=False, deadline_s=deadline_s,
                     open_covers=applied.covers,
-                ))
-                if work is not None:
+                )
+                if user in self._fallback and user not in self.coalescer:  # still
+                    self.coalescer.offer(work)
+                    self._repaying[user] = window
                     self.start(work)
+                else:
+                    window.release()
 
 
 def _work(group: Group, applied: Applied, deadline_s: float) -> Work:
     event = group.newest
     return Work(
         group.user, group.session, applied.version, applied.event_time_ms, applied.state,
-        Trigger(event.source, event.id), group.newest_ms, looked_at(event),
+        Trigger(event.source, event.id), group.newest_ms, looked_at(event), group.held[-1].partition,
         answered=applied.new_events == 0 and 0 < applied.version == applied.result_version,
         deadline_s=deadline_s, open_covers=applied.covers, held=group.held,
     )

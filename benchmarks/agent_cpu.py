@@ -109,7 +109,7 @@ class Bench:
             else Clicks(run, events, self._users)
         )
         asyncio.run(_prepare(settings, clicks, variant))
-        _settle()
+        settle()
         reference_us = _reference_us(clicks)
         try:
             usage = self._measure(settings, variant, events)
@@ -136,7 +136,7 @@ class Bench:
         return msgspec.json.decode(file.read_bytes(), type=Usage)
 
 
-def _settle() -> None:
+def settle() -> None:
     """Wait until the machine has nothing else to do, for a while at most.
 
     After the backlog was written the broker still flushes, deletes the last run's topics and compiles itself, which

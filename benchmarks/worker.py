@@ -26,6 +26,7 @@ from benchmarks.reports import say
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
+from model_core.recommender import checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, MAX_TOKENS
 from model_core.recommender.runner import RecommenderRunner
 from model_core.registry import DEMO_CHECKPOINT
@@ -143,11 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
+    parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    runner = RecommenderRunner.load(options.checkpoint, options.device)
+    runner = RecommenderRunner(
+        checkpoint.load(options.checkpoint), options.device, precision=options.precision, compiled=options.compile
+    )
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
+        "served": runner.notes, "compiled": options.compile,
         "curve": curve(runner, options.rounds),
         "users_per_s": loops(runner, options.users, options.rounds, options.seed),
         **reports.origin(),

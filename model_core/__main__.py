@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_core import cores
-from model_core.registry import LOADERS, LoadOptions
+from model_core.registry import LOADERS, STUB_MAX_BATCH, LoadOptions
 from model_core.runner import AnyRunner
+from schemas.inference import MAX_CANDIDATES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
 
-    load_options = LoadOptions(options.device, options.checkpoint, options.stub_ms, options.stub_name)
+    load_options = LoadOptions(
+        options.device, options.checkpoint, options.stub_ms, options.stub_name,
+        options.max_batch or STUB_MAX_BATCH, options.stub_candidates, options.retrieval, options.precision,
+    )
 
     def load() -> list[AnyRunner]:
         if options.device_cpu:
@@ -64,9 +68,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep the thread that runs the models, and torch's, on these cores, as in 0 or 2,3 or 0-3, and all other "
         "threads off them (default: any core); sets --threads to their number",
     )
+    parser.add_argument(
+        "--retrieval", choices=("auto", "exact", "approximate"), default="auto",
+        help="how the best items are found (default: a scan, or an index where the catalogue is too large for that)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+        help="numbers of the recommender's encoder, on a GPU of its scan too (default: bfloat16 on a GPU if that keeps "
+        "the best items)",
+    )  # fmt: skip
     parser.add_argument("--max-batch", type=_positive, metavar="N", help="below the model's own limit")
     parser.add_argument("--stub-ms", type=float, default=0.0, help="model `stub`: service time of a batch")
     parser.add_argument("--stub-name", default="stub", help="model `stub`: the name that it is served under")
+    parser.add_argument(
+        "--stub-candidates", type=_positive, default=MAX_CANDIDATES, metavar="N",
+        help=f"model `stub`: how many items it answers with, at most {MAX_CANDIDATES}",
+    )
     return parser.parse_args(arguments)
 
 

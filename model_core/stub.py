@@ -19,16 +19,21 @@ ITEMS = 1000
 
 
 class StubRunner:
-    """Answers request i with the items i, i+1, … (modulo 1000), `service_ms` after the batch began."""
+    """Answers request i with the items i, i+1, … (modulo 1000), `service_ms` after the batch began.
+
+    `candidates`: with how many, as large as a recommender's by default.
+    """
 
     version = "stub-1"
     popular = tuple(str(item) for item in range(100))
 
-    def __init__(self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64) -> None:
+    def __init__(
+        self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64, candidates: int = MAX_CANDIDATES
+    ) -> None:
         self.name = name
         self.batching = Batching(max_batch)
         self._service_s = service_ms / 1000
-        self._results = [stub_result(item) for item in range(ITEMS)]
+        self._results = [stub_result(item, candidates) for item in range(ITEMS)]
 
     def tokens(self, request: RecommendRequest) -> int:  # noqa: ARG002 - all alike
         return 1
@@ -60,8 +65,8 @@ class StubRunner:
         return [[RecommendRequest(0, 0, 0, state)] * size for size in (1, self.batching.max_batch)]
 
 
-def stub_result(request_id: int) -> RecommendResult:
+def stub_result(request_id: int, count: int = MAX_CANDIDATES) -> RecommendResult:
     """What a `StubRunner` answers to this id."""
-    items = [str((request_id + rank) % ITEMS) for rank in range(MAX_CANDIDATES)]
+    items = [str((request_id + rank) % ITEMS) for rank in range(count)]
     candidates = [RecommendedItem(item, 1 / (rank + 1), Reason("repeat", (item,))) for rank, item in enumerate(items)]
     return RecommendResult.of(request_id, candidates)

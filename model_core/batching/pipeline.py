@@ -220,7 +220,9 @@ class Pipeline:
         gc.freeze()
         with self._changed:
             self._backlog = Backlog(batchings, self._costs)
-        infos = tuple(ModelInfo(m.name, m.version, tuple(m.popular)) for m in self._models.values())
+        infos = tuple(
+            ModelInfo(m.name, m.version, tuple(m.popular), getattr(m, "notes", "")) for m in self._models.values()
+        )
         self._emit(Loaded(infos, max(batching.max_batch for batching in batchings.values())))
         while (work := self._prefetched.get()) is not None:
             self._run(work)

@@ -2,129 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
-from msgspec import Raw
 
 from agents import recommend
-from agents.ack_window import AckWindow, Partition
-from agents.answers import Answers
-from agents.dead_letters import DeadLetters
-from agents.fallback import Fallback
-from agents.publisher import Publisher
-from agents.recommend import BUDGET_S, Recommend
-from agents.state.connection import connect
-from agents.state.store import UserStore
-from agents.transport.consumer import Chunk
+from agents.ack_window import Partition
+from agents.recommend import BUDGET_S
 from footfall.stack import Stack
-from schemas.inference import Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
-from schemas.results import Reason, RecommendedItem
-from tests.doubles import RecordingProducer, as_bytes, click, purchase, record
+from schemas.inference import Failure, Shed, user_state_decoder
+from tests.agents.scripted_agent import CLICKS, PURCHASES, Agent
+from tests.doubles import as_bytes, click, purchase
 
 pytestmark = pytest.mark.stack
-CLICKS, PURCHASES = "retail.clickstream.v1", "retail.purchases.v1"
-
-
-class ScriptedWorker:
-    """Keeps requests for the test to answer."""
-
-    def __init__(self) -> None:
-        self.away_s, self.room, self.looked = 0.0, 64, 0
-        self.requests: dict[int, tuple[int, Raw]] = {}
-        self.budgets_ms: list[int] = []
-        self.cancelled: list[int] = []
-        self.submitted = asyncio.Condition()
-
-    @property
-    def spare(self) -> int:
-        self.looked += 1
-        return self.room
-
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
-        self.requests[request_id] = (now_ms, state)
-        self.budgets_ms.append(budget_ms)
-
-    def cancel(self, ids: Sequence[int]) -> None:
-        self.cancelled += ids
-
-
-class Agent:
-    """The parts as agents/app.py wires them, and a log to deliver from."""
-
-    def __init__(self, stack: Stack, prefix: str, budget_s: float = BUDGET_S) -> None:
-        self.redis = connect(stack.settings.redis_url)
-        self.producer, self.worker = RecordingProducer(), ScriptedWorker()
-        self.publisher = Publisher(self.producer)
-        self.dead_letters = DeadLetters(self.publisher, "retail", recommend.TOPICS)
-        self.fallback, self.now_s = Fallback(), 0.0
-        self.store = UserStore(self.redis, stack.settings)
-        self.answers = Answers(
-            self.store, self.publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
-            on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
-        )
-        self.capability = Recommend(
-            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", budget_s,
-            clock=lambda: self.now_s,
-        )
-        self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
-        self.partition, self.offset, self.prefix = Partition(CLICKS, 0), 0, prefix
-        self.window = AckWindow({Partition(CLICKS, 0): 0})
-
-    async def deliver(self, *events: dict[str, Any] | bytes) -> None:
-        values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
-        records = [
-            record(value, topic=self.partition.topic, offset=self.offset + n) for n, value in enumerate(values)
-        ]
-        self.offset += len(records)
-        self.window.deliver(self.partition, (one.offset for one in records))
-        self.window.take(len(records))
-        await self.capability.handle([Chunk(self.partition, records, self.window)])
-
-    def answer(self, request_id: int, *items: str) -> None:
-        candidates = tuple(RecommendedItem(item, 0.5, Reason("related", ("x",))) for item in items)
-        self.capability.on_replies([RecommendResult.of(request_id, candidates)])
-
-    async def results(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(5), self.producer.arrived:
-            await self.producer.arrived.wait_for(lambda: len(self.sent()) >= count)
-        return [json.loads(value) for _, _, value in self.sent()]
-
-    def sent(self) -> list[tuple[str, bytes, bytes]]:
-        return [one for one in self.producer.records if one[0] == "retail.recommendations.v1"]
-
-    async def stored(self, user: str) -> Any:
-        (data,) = await self.store.results_of([user])
-        assert data is not None
-        return json.loads(data)
-
-    def acked_to(self) -> int:
-        return self.window.positions().get(self.partition, 0)
-
-    async def until_acked(self, offset: int) -> None:
-        async with asyncio.timeout(5):
-            while self.acked_to() < offset:
-                await asyncio.sleep(0)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Agent"]:
-        loops = [asyncio.create_task(self.answers.run()), asyncio.create_task(self.publisher.run())]
-        try:
-            yield self
-            assert not any(loop.done() for loop in loops), [loop.exception() for loop in loops if loop.done()]
-        finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.wait(loops)
-            await self.redis.aclose()
 
 
 @pytest.fixture
 async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).running() as agent:
+    async with Agent(stack, prefix).alone() as agent:
         yield agent
 
 
@@ -209,16 +106,13 @@ async def test_whom_the_model_is_owed_to_waits_until_the_worker_has_room(agent: 
     await agent.results(3)
     await agent.until_acked(3)
     agent.worker.room = 0
-    async with asyncio.TaskGroup() as group, asyncio.timeout(5):
-        repaying = group.create_task(agent.capability.repay())
+    async with agent.repaying(), asyncio.timeout(5):
         while agent.worker.looked < 2:
             await asyncio.sleep(0.01)
-        assert (list(agent.worker.requests), len(agent.fallback)) == ([1, 2, 3], 3)
+        assert list(agent.worker.requests) == [1, 2, 3]
         agent.worker.room = 2
-        while 5 not in agent.worker.requests:
-            await asyncio.sleep(0.01)
-        assert (list(agent.worker.requests), len(agent.fallback)) == ([1, 2, 3, 4, 5], 1)
-        repaying.cancel()
+        await agent.until_asked(5)
+        assert list(agent.worker.requests) == [1, 2, 3, 4, 5]
 
 
 async def test_a_request_may_wait_for_as_long_as_the_settings_say(stack: Stack, prefix: str) -> None:

@@ -77,6 +77,18 @@ async def test_failing_members_fail_alone(processes: Processes) -> None:
         assert failures[11].error == "InvalidInput: the state holds the marker stub-invalid"
 
 
+async def test_the_stub_can_be_given_larger_batches_and_smaller_answers(processes: Processes) -> None:
+    processes.start("--stub-ms", "100", "--max-batch", "256", "--stub-candidates", "2")
+    async with connected(processes.endpoint()) as agent:
+        await agent.until(lambda: agent.client.available)
+        agent.submit(range(300))
+        await agent.answered(300)
+        stats = await asyncio.to_thread(query_stats, processes.endpoint("w-control"), BOUND_S)
+        assert agent.replies == {i: stub_result(i, 2) for i in range(300)}
+    assert len(stub_result(0, 2).item_ids) == 2
+    assert stats.batches <= 3  # one may leave before the message is read to its end; of 64 it would be five
+
+
 async def test_a_spent_budget_is_shed(processes: Processes) -> None:
     processes.start("--stub-ms", "100", "--max-batch", "1")
     async with connected(processes.endpoint()) as agent:
