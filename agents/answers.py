@@ -119,7 +119,8 @@ class Answers:
         await self._store_and_send(results)
 
     def _owe(self, work: Work) -> None:
-        self._fallback.owe(work.user, Debt(work.session, work.trigger, work.trigger_time_ms, work.looked_at))
+        debt = Debt(work.partition, work.session, work.trigger, work.trigger_time_ms, work.looked_at)
+        self._fallback.owe(work.user, debt)
 
     def _by_model(self, work: Work, result: RecommendResult) -> Result:
         self._fallback.paid(work.user)

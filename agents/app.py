@@ -141,7 +141,10 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
         on_done=lambda work: done(work),
         restart=lambda work: capability.start(work),
     )
-    capability = recommend.Recommend(users, worker, answers, dead_letters, fallback, settings.prefix)
+    capability = recommend.Recommend(
+        users, worker, answers, dead_letters, fallback, settings.prefix,
+        window=lambda: cast("GaplessConsumer", app.consumer).window, budget_s=settings.budget_s,
+    )
 
     def done(work: Work) -> None:
         app.progress.worked()

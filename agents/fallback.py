@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agents.ack_window import Partition
 from agents.results import decode_recommendations
 from schemas.results import Reason, RecommendedItem, Trigger
 
@@ -14,8 +15,12 @@ MAX_OWED = 50_000  # users; beyond it the oldest keep their fallback until their
 
 
 class Debt(NamedTuple):
-    """What is needed to ask the model later for a user who got a fallback."""
+    """What is needed to ask the model later for a user who got a fallback.
 
+    `partition`: of the record that it answered. Who owns it answers the user, and nobody else.
+    """
+
+    partition: Partition
     session: str | None
     trigger: Trigger
     trigger_time_ms: int

@@ -221,7 +221,9 @@ def _stubbed(store: Any) -> Any:
             on_done=lambda work: capability.on_done(work), restart=lambda work: capability.start(work),
         )
         worker = InstantWorker(lambda replies: capability.on_replies(replies))
-        capability = Recommend(store(redis, settings), worker, answers, nothing, Fallback(), settings.prefix)
+        capability = Recommend(
+            store(redis, settings), worker, answers, nothing, Fallback(), settings.prefix, window=lambda: None
+        )
         try:
             yield capability.handle
         finally:

@@ -7,7 +7,6 @@ turns; the first is discarded. No sockets and no agents: those are `benchmarks.p
 """
 
 import argparse
-import math
 import queue
 import random
 import statistics
@@ -22,17 +21,18 @@ import torch
 from msgspec import Raw
 
 from benchmarks import reports
+from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
 from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
+from model_core.recommender import checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, MAX_TOKENS
 from model_core.recommender.runner import RecommenderRunner
 from model_core.registry import DEMO_CHECKPOINT
 from model_core.runner import Batching
 from schemas.inference import RecommendRequest, UserState
 
-MEAN_LENGTH, SIGMA = 35.0, 1.0  # of log-normal history lengths, cut at the model's limit
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -47,8 +47,7 @@ class AnyLength(RecommenderRunner):
 def users(runner: RecommenderRunner, count: int, seed: int) -> list[RecommendRequest]:
     """Users with histories of log-normal length."""
     chance = random.Random(seed)
-    mu = math.log(MEAN_LENGTH) - SIGMA**2 / 2
-    lengths = [max(1, min(MAX_TOKENS, round(chance.lognormvariate(mu, SIGMA)))) for _ in range(count)]
+    lengths = history_lengths(count, MAX_TOKENS, chance)
     return [_user(runner, number, length, chance) for number, length in enumerate(lengths)]
 
 
@@ -145,11 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
+    parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    runner = RecommenderRunner.load(options.checkpoint, options.device)
+    runner = RecommenderRunner(
+        checkpoint.load(options.checkpoint), options.device, precision=options.precision, compiled=options.compile
+    )
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
+        "served": runner.notes, "compiled": options.compile,
         "curve": curve(runner, options.rounds),
         "users_per_s": loops(runner, options.users, options.rounds, options.seed),
         **reports.origin(),

@@ -9,6 +9,7 @@ What the counts mean: docs/contract.md.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 TopicPartition = tuple[str, int]
@@ -42,6 +43,21 @@ class Counts(Struct, frozen=True, kw_only=True):
     throughput_eps: float
 
 
+class Answered(Struct):
+    """What the model, or the fallback, answered.
+
+    `results` were the first to answer something: not those that replace a fallback, nor what is sent again.
+    `latency_counts`: how many events were answered after so many ms, `record_sent` to the result record's timestamp.
+    """
+
+    results: int = 0
+    latency_counts: Counter[int] = msgspec.field(default_factory=Counter)
+
+    @property
+    def events(self) -> int:
+        return self.latency_counts.total()
+
+
 class StoredResult(Struct, frozen=True, gc=False):
     """What Redis holds for a user at the end."""
 
@@ -61,7 +77,7 @@ class _Partition:
         self.begin = begin
         self.flags = bytearray()
         self.sent_ms: dict[int, int] = {}
-        self.answered_ms: dict[int, int] = {}  # answered before the sender knew the offset
+        self.answered_ms: dict[int, tuple[int, Answered]] = {}  # answered before the sender knew the offset
         self.answered = 0  # dead letters too
 
     def index(self, offset: int) -> int:
@@ -79,13 +95,12 @@ class Ledger:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._users: dict[str, _User] = {}
         self._bodies: dict[int, int] = {}  # hash of the result id -> hash of the record's bytes
-        self._latency: Counter[int] = Counter()
+        self.by_model, self.by_fallback = Answered(), Answered()
         self._committed: dict[TopicPartition, int] = {}
         self._sent = self._waiting = self._dead = 0
         self._fallbacks = self._repeated = self._duplicated = self._fell = 0
         self._older_in_store = self._stale_users = 0
         self._first_sent_ms = self._last_answer_ms = 0
-        self._answered = 0
 
     @property
     def sent(self) -> int:
@@ -107,7 +122,8 @@ class Ledger:
 
     @property
     def answered(self) -> int:
-        return self._answered
+        """Input records that a result answers."""
+        return self.by_model.events + self.by_fallback.events
 
     @property
     def fallbacks(self) -> int:
@@ -140,7 +156,7 @@ class Ledger:
     @property
     def latency_counts(self) -> Mapping[int, int]:
         """How many events were answered after so many ms: `record_sent` to the result record's timestamp."""
-        return self._latency
+        return self.by_model.latency_counts + self.by_fallback.latency_counts
 
     @property
     def users(self) -> Iterable[str]:
@@ -163,11 +179,12 @@ class Ledger:
         self._first_sent_ms = min(self._first_sent_ms or sent_ms, sent_ms)
         already = part.flags[at]
         part.flags[at] = already | _SENT | (_ANSWERED if result_free else 0)
-        answered_ms = part.answered_ms.pop(offset, None)
+        answered = part.answered_ms.pop(offset, None)
         if result_free:
             return
-        if answered_ms is not None:
-            self._took(answered_ms - sent_ms)
+        if answered is not None:
+            at_ms, by = answered
+            _took(by, at_ms - sent_ms)
         elif not already & (_ANSWERED | _DEAD):
             part.sent_ms[offset] = sent_ms
             self._waiting += 1
@@ -201,8 +218,10 @@ class Ledger:
         self._fell += history_version < row.newest_version
         row.newest_version = max(row.newest_version, history_version)
         self._last_answer_ms = max(self._last_answer_ms, at_ms)
-        for topic, partition, first, last in covers:
-            self._cover(self._partition(topic, partition), first, last, at_ms)
+        by = self.by_fallback if fallback else self.by_model
+        fresh = [self._cover(self._partition(topic, partition), first, last, at_ms, by)
+                 for topic, partition, first, last in covers]
+        by.results += any(fresh)
 
     def record_dead_letter(self, topic: str, partition: int, offset: int) -> None:
         """One record of a dead-letter topic; the place is that of its source record."""
@@ -236,8 +255,8 @@ class Ledger:
             events_in=self._sent, events_acked=self.acked, results_out=len(self._bodies),
             lost=self._waiting + self._stale_users, lost_offsets=self._waiting, stale_users=self._stale_users,
             duplicated=self._duplicated, repeated=self._repeated, older_over_newer=self._fell + self._older_in_store,
-            dead_letters=self._dead, fallback_share=self.fallback_share, latency_ms=percentiles(self._latency),
-            throughput_eps=self._answered / seconds if seconds > 0 else 0.0,
+            dead_letters=self._dead, fallback_share=self.fallback_share, latency_ms=percentiles(self.latency_counts),
+            throughput_eps=self.answered / seconds if seconds > 0 else 0.0,
         )
 
     def _user(self, user: str) -> _User:
@@ -253,7 +272,9 @@ class Ledger:
             part = self._partitions[topic, partition] = _Partition(begin)
         return part
 
-    def _cover(self, part: _Partition, first: int, last: int, at_ms: int) -> None:
+    def _cover(self, part: _Partition, first: int, last: int, at_ms: int, by: Answered) -> bool:
+        """Whether it is the first to answer one of these."""
+        before = part.answered
         for offset in range(max(first, part.begin), last + 1):
             at = part.index(offset)
             flags = part.flags[at]
@@ -262,14 +283,15 @@ class Ledger:
             part.answered += not flags & _DEAD
             part.flags[at] = flags | _ANSWERED
             if not flags & (_SENT | _DEAD):
-                part.answered_ms[offset] = at_ms
+                part.answered_ms[offset] = at_ms, by
             elif (sent_ms := part.sent_ms.pop(offset, None)) is not None:
                 self._waiting -= 1
-                self._took(at_ms - sent_ms)
+                _took(by, at_ms - sent_ms)
+        return part.answered > before
 
-    def _took(self, ms: int) -> None:
-        self._answered += 1
-        self._latency[max(0, ms)] += 1
+
+def _took(by: Answered, ms: int) -> None:
+    by.latency_counts[max(0, ms)] += 1
 
 
 def percentiles(counts: Mapping[int, int]) -> Latency:

@@ -96,9 +96,12 @@ async def rolling_restart(scene: Scene) -> None:
 
 
 async def unit_with_a_full_disk_for_its_log(scene: Scene) -> None:
+    """It joins, and goes on."""
     await scene.system.start_unit("full-disk", output="/dev/full")
-    await scene.system.agent_pid("full-disk")
+    pid = await scene.system.agent_pid("full-disk")
     await asyncio.sleep(6)
+    if await scene.system.agent_pid("full-disk") != pid:
+        raise RuntimeError("the agent ended because its log could not be written")
     await scene.system.stop("full-disk")
 
 

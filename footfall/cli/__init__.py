@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from footfall.cli.base import Commands, UsersError, end, require_connection
+from footfall.cli.base import Commands, UsersError, end, require_connection, tell
 from footfall.cli.dlq import dlq
 from footfall.cli.models import evaluate, train
 from footfall.cli.rebuild import rebuild
@@ -109,6 +109,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
     """
     import asyncio
 
+    from agents.liveness import STOP_WITHIN_S
     from footfall.supervisor import Process, run_until_signal
 
     require_connection(f"agents {' '.join(capabilities)}")
@@ -121,7 +122,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
         )
         for capability in dict.fromkeys(capabilities)
     ]
-    end(asyncio.run(run_until_signal(processes, lambda event: click.echo(f"footfall: {event}", err=True))))
+    end(asyncio.run(run_until_signal(processes, tell, stop_grace_s=STOP_WITHIN_S + 5)))  # they end themselves before
 
 
 @cli.command()
@@ -129,21 +130,32 @@ def agents(capabilities: tuple[str, ...]) -> None:
 @click.option("--listen", required=True, metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where its statistics are asked for.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
+@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
-def worker(models: str, listen: str, control: str | None, device: str | None, checkpoint: str | None) -> None:
+@click.option(
+    "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
+    help="Default: a scan, or an index where the catalogue is too large for that.",
+)
+def worker(
+    models: str, listen: str, control: str | None, device: str | None, device_cpu: str | None, checkpoint: str | None,
+    retrieval: str | None,
+) -> None:
     """Run a model worker: one process per device.
 
     \b
     Examples:
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
+      footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
     """
     arguments = {
         "--models": models,
         "--listen": listen,
         "--control": control,
         "--device": device or Settings.from_environment().device,
+        "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
+        "--retrieval": retrieval,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device
     os.execv(  # noqa: S606  no shell is wanted

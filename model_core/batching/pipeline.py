@@ -116,7 +116,9 @@ class Pipeline:
         )
 
     def start(self) -> None:
-        self._device.start()
+        """Start all threads, so that each inherits the caller's cores; `load` may choose others for the device's."""
+        for thread in (self._device, self._collator, self._writer):
+            thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Serve what waits, then end all threads. False when they did not end in time."""
@@ -218,9 +220,9 @@ class Pipeline:
         gc.freeze()
         with self._changed:
             self._backlog = Backlog(batchings, self._costs)
-        self._collator.start()
-        self._writer.start()
-        infos = tuple(ModelInfo(m.name, m.version, tuple(m.popular)) for m in self._models.values())
+        infos = tuple(
+            ModelInfo(m.name, m.version, tuple(m.popular), getattr(m, "notes", "")) for m in self._models.values()
+        )
         self._emit(Loaded(infos, max(batching.max_batch for batching in batchings.values())))
         while (work := self._prefetched.get()) is not None:
             self._run(work)

@@ -22,6 +22,7 @@ from footfall.state_digest import differences, read_states
 from schemas import keys
 from schemas.events import Click
 from schemas.inference import user_state_decoder
+from schemas.settings import Settings
 from tests.doubles import click
 
 DAY_MS = 86_400_000
@@ -92,16 +93,20 @@ class Twins(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, redis: Redis, store: UserStore, name: str) -> None:
         super().__init__()
         self.runner, self.redis, self.store, self.name = runner, redis, store, name
+        self.other = UserStore(redis, Settings())  # another process's
         self.twin = ReferenceStore()
+        self.newest_ms = NOW
         self.log: dict[tuple[str, str | None], list[Event]] = {}
         self.numbers = itertools.count()
 
     def user(self, short: str) -> str:
         return f"{self.name}-{short}"
 
-    def apply(self, user: str, session: str | None, events: Sequence[Event]) -> None:
+    def apply(
+        self, user: str, session: str | None, events: Sequence[Event], store: UserStore | None = None
+    ) -> None:
         changes = of(self.user(user), events, session)
-        (applied,) = self.runner.run(self.store.apply([changes]))
+        (applied,) = self.runner.run((store or self.store).apply([changes]))
         self.log.setdefault((user, session), []).extend(events)
         assert_same(applied, self.twin.apply(changes))
 
@@ -117,6 +122,15 @@ class Twins(RuleBasedStateMachine):
         chunk += [known[n % len(known)] for n in repeats if known]
         random.Random(seed).shuffle(chunk)
         self.apply(user, session, chunk)
+
+    @rule(user=users, session=sessions, drafts=drafts, by_other=st.booleans())
+    def timely(self, user: str, session: str | None, drafts: list[tuple[str, list[str], int]], by_other: bool) -> None:  # noqa: FBT001
+        """Each event newer than all before it, as they mostly come; only then a store is told differences."""
+        chunk = []
+        for kind, items, _ in drafts:
+            self.newest_ms += 1000
+            chunk.append(event(next(self.numbers), kind, items, self.newest_ms))
+        self.apply(user, session, chunk, self.other if by_other else self.store)
 
     @rule(user=st.sampled_from(("u0", "v0")), session=sessions, kind=st.sampled_from(("lines", "items", "cart", "ids")),
           first=st.sampled_from((0, 70)), time_ms=st.sampled_from(EXACT_TIMES))

@@ -50,13 +50,13 @@ class SlowLedger:
 
     log: list[Entry] = field(default_factory=list)
 
-    def counts(self, stored: dict[str, StoredResult | None]) -> dict[str, object]:
+    def counts(self, stored: dict[str, StoredResult | None]) -> tuple[dict[str, object], dict[bool, Counter[int]]]:
         sent = [entry for entry in self.log if isinstance(entry, Sent)]
         results = [entry for entry in self.log if isinstance(entry, Result)]
         dead = {(entry.topic, entry.offset) for entry in self.log if isinstance(entry, Dead)
                 if entry.offset >= BEGIN[entry.topic, 0]}
         lost = 0
-        took: Counter[int] = Counter()
+        took: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}  # by whether a fallback answered
         for record in sent:
             covering = [result for result in results if result.reaches(record)]
             if not record.free and not covering and (record.topic, record.offset) not in dead:
@@ -64,7 +64,7 @@ class SlowLedger:
             died = Dead(record.topic, record.offset)
             first_dead = self.log.index(died) if died in self.log else len(self.log)
             if covering and not record.free and self.log.index(covering[0]) < first_dead:
-                took[max(0, covering[0].at_ms - record.sent_ms)] += 1
+                took[covering[0].fallback][max(0, covering[0].at_ms - record.sent_ms)] += 1
         newest: dict[str, int] = {}
         for record in sent:
             if not record.free:
@@ -89,8 +89,9 @@ class SlowLedger:
         )
         return {
             "events_in": len(sent), "results_out": len(bodies), "lost": lost + stale, "duplicated": duplicated,
-            "repeated": repeated, "older_over_newer": fell, "dead_letters": len(dead), "latency_ms": percentiles(took),
-        }
+            "repeated": repeated, "older_over_newer": fell, "dead_letters": len(dead),
+            "latency_ms": percentiles(took[False] + took[True]),
+        }, took
 
 
 @st.composite
@@ -146,9 +147,29 @@ def test_counts_are_those_of_the_contract_in_any_interleaving(
     for user in list(ledger.users):
         ledger.record_stored(user, stored.get(user))
     counts = ledger.counts()
-    expected = SlowLedger(history).counts(stored)
+    expected, took = SlowLedger(history).counts(stored)
     assert {name: getattr(counts, name) for name in expected} == expected
     assert ledger.waiting == counts.lost_offsets
+    assert (ledger.by_model.latency_counts, ledger.by_fallback.latency_counts) == (took[False], took[True])
+
+
+def test_a_result_counts_for_its_origin_where_it_is_the_first_to_answer_something() -> None:
+    ledger = Ledger({})
+    for offset in range(3):
+        ledger.record_sent(CLICKS, 0, offset, sent_ms=10 * offset, user="u", event_ms=1)
+    for number, (fallback, covers) in enumerate([
+        (True, [(CLICKS, 0, 0, 1)]),
+        (False, [(CLICKS, 0, 0, 1)]),  # the model, where it was owed
+        (False, [(CLICKS, 0, 0, 2)]),
+        (False, []),
+    ]):
+        ledger.record_result(
+            f"r{number}", b"", user="u", history_version=number, covers=covers, fallback=fallback, at_ms=100
+        )
+    assert (ledger.by_model.results, ledger.by_fallback.results) == (1, 1)
+    assert (ledger.by_model.events, ledger.by_fallback.events) == (1, 2)
+    assert ledger.by_fallback.latency_counts == {100: 1, 90: 1}
+    assert (ledger.results, ledger.answered) == (4, 3)
 
 
 def test_offsets_from_before_the_run_are_not_counted() -> None:

@@ -62,6 +62,7 @@ class Outside(NamedTuple):
     acked: Mapping[Partition, int]
     failure: str
     asked_in_vain: bool
+    may_repay: bool  # owes somebody, and has nothing else to do
 
 
 class _Loop(asyncio.BaseEventLoop):
@@ -173,13 +174,14 @@ class Process:
         self._adds_nothing: dict[tuple[int, Partition, int], bool] = {}  # by epoch and offset
         self._asked_in_vain, self._failure = False, ""
         publisher, store = cast("Publisher", self._outbox), cast("UserStore", self._store)
-        dead_letters, fallback = DeadLetters(publisher, "retail", recommend.TOPICS), Fallback()
+        dead_letters, self._fallback = DeadLetters(publisher, "retail", recommend.TOPICS), Fallback()
         self._answers = self.make_answers(
-            store, publisher, dead_letters, fallback, TOPIC, on_done=lambda work: self._recommend.on_done(work),
+            store, publisher, dead_letters, self._fallback, TOPIC, on_done=lambda work: self._recommend.on_done(work),
             restart=lambda work: self._recommend.start(work), wall_ms=lambda: 0,
         )
         self._recommend = self.make_recommend(
-            store, self._worker, self._answers, dead_letters, fallback, "retail", clock=self._loop.time
+            store, self._worker, self._answers, dead_letters, self._fallback, "retail",
+            window=lambda: self._windows[-1], clock=self._loop.time,
         )
         self._recommend.coalescer = _Watched(self._offered)
         self._recommend.on_model(ModelInfo("recommender", "v1", ("hit",)))
@@ -232,6 +234,9 @@ class Process:
     def wait_too_long(self) -> None:
         self._loop.now_s += TOO_LATE_S
 
+    def pause(self) -> None:
+        self._loop.now_s += recommend.REPAY_S
+
     def delivered(self) -> None:
         _, on_delivered = self._outbox.waiting.pop(0)
         on_delivered(None)
@@ -246,6 +251,7 @@ class Process:
         return Outside(
             tuple(self._store.open), len(self._worker.requests), tuple([sent for sent, _ in self._outbox.waiting]),
             self._windows[-1].positions(), self._failure, self._asked_in_vain,
+            may_repay=bool(len(self._fallback)) and not len(self._recommend.coalescer) and not self._store.open,
         )
 
     def portrait(self) -> Hashable:
@@ -258,7 +264,7 @@ class Process:
         return Portrait(by_hand, self._name).of((
             self._prefix, len(self._names), self._loop.now_s, self._failure, self._asked_in_vain,
             sorted(self._adds_nothing.items()), self._windows, self._recommend.coalescer, waiting, len(requests),
-            self._recommend._held, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
+            self._recommend._held, self._recommend._repaying, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
             self._store.open, self._outbox.waiting, [task.get_coro() for task in self._tasks],
         ))
 

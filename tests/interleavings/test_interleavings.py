@@ -57,6 +57,7 @@ KILLS = {
     "two kills": (partial(World, TWO, takeovers=2, zombies=False), Size(700, 70)),
     "two kills, both topics": (partial(World, BOTH_TOPICS, takeovers=2, zombies=False), Size(1800, 170)),
     "a kill, and a worker that fails": (partial(World, TWO, takeovers=1, mishaps=1, zombies=False), Size(900, 90)),
+    "a worker that fails twice": (partial(World, TWO, mishaps=2), Size(100, 10)),
 }
 ZOMBIES = {
     "a zombie": (partial(World, TWO, takeovers=1), Size(4000, 800)),

@@ -166,6 +166,8 @@ class World:
             yield Move(n, ("reply",)), self._told(state, n, ("reply",))
             for mishap in ("fail", "wait_too_long") if n == state.owner and state.mishaps else ():
                 yield Move(n, (mishap,)), self._told(state, n, (mishap,))._replace(mishaps=state.mishaps - 1)
+        if outside.may_repay:
+            yield Move(n, ("pause",)), self._told(state, n, ("pause",))
         if outside.sends:
             late = self._is_late(state, n)
             yield Move(n, ("delivered",)), self._told(state, n, ("delivered",))._replace(

@@ -50,7 +50,7 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
     [
         ("schemas", set()),
         ("agents", {"agents"}),
-        ("model_core", {"worker"}),
+        ("model_core", {"worker", "approximate"}),
         ("footfall", {"demo"}),
         ("benchmarks", {"test"}),
     ],
