@@ -63,9 +63,10 @@ class AckWindow:
         """Note that work is over that was taken and has no offset to be marked done."""
         self._in_hand -= 1
 
-    def assigned(self, partition: Partition) -> bool:
-        """Whether the partition is one of this epoch's assignment."""
-        return partition in self._starts
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """The assignment."""
+        return frozenset(self._starts)
 
     def done(self, partition: Partition, offset: int) -> None:
         """Note that nothing needs this offset any more: its results are stored and sent, or it is a dead letter.

@@ -132,8 +132,8 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
     fallback.popular = await items.popular()
     worker = WorkerClient(
         settings.workers, recommend.MODEL,
-        on_replies=lambda replies: capability.on_replies(replies),
-        on_ready=lambda model: capability.on_model(model),
+        on_replies=lambda replies, version: capability.on_replies(replies, version),
+        on_model=lambda model: capability.on_model(model),
         on_lost=lambda request_ids: capability.on_lost(request_ids),
     )
     answers = Answers(

@@ -67,7 +67,7 @@ class Coalescer:
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    def __contains__(self, user: str) -> bool:
+    def __contains__(self, user: object) -> bool:
         return user in self._in_flight
 
     def offer(self, work: Work) -> Work | None:

@@ -80,6 +80,7 @@ class Recommend:
         self._suspects = Suspects(clock)
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, Work] = {}  # request id -> work; bounded by MAX_HELD
+        self._inherited_in: AckWindow | None = None
         self._repaying: dict[str, AckWindow] = {}  # user -> what waits for it; at most `REPAY_USERS` a round
         self._held = 0
         self._room = asyncio.Event()
@@ -121,14 +122,15 @@ class Recommend:
             self._waiting[request_id] = work
             self._worker.submit(request_id, work.event_time_ms, work.state, int(left_s * 1000))
 
-    def on_replies(self, replies: Sequence[Reply]) -> None:
-        """Hop 6 is over: the worker's replies go to `Answers` (hop 7)."""
+    def on_replies(self, replies: Sequence[Reply], version: str) -> None:
+        """Hop 6 is over: replies by this version of the model go to `Answers` (hop 7)."""
+        model = (MODEL, version)
         for reply in replies:
             work = self._waiting.pop(reply.id, None)
             if work is not None:
                 if not isinstance(reply, Shed):
                     self._suspects.cleared(work.user)
-                self._answers.add(work, reply)
+                self._answers.add(work, reply, model)
 
     def on_lost(self, request_ids: Sequence[int]) -> None:
         """A worker broke with these in hand. They are asked again, but for those that may be why."""
@@ -145,8 +147,7 @@ class Recommend:
                 self._answers.add(work, NoReply.LATE)
 
     def on_model(self, model: ModelInfo) -> None:
-        """A worker is ready to serve this model."""
-        self._answers.model = (model.name, model.version)
+        """A worker serves this model from now on."""
         self._fallback.popular = model.popular
 
     def on_done(self, work: Work) -> None:
@@ -157,6 +158,7 @@ class Recommend:
         repaid_in = self._repaying.pop(work.user, None)
         if repaid_in is not None:
             repaid_in.release()
+        self._fallback.settle(work.user)
         following = self.coalescer.finished(work.user)
         if following is not None:
             if work.held and (following.session, following.version) == (work.session, work.version):
@@ -186,12 +188,14 @@ class Recommend:
         while True:
             await asyncio.sleep(REPAY_S)
             window = self._window()
-            if window is None or not len(self._fallback) or not self._worker.available or self._worker.queued:
+            if window is None:
                 continue
-            debts = [
-                (user, debt) for user, debt in self._fallback.take(REPAY_USERS)
-                if window.assigned(debt.partition) and user not in self.coalescer
-            ]
+            if window is not self._inherited_in:
+                self._answers.inherit(window.partitions)
+                self._inherited_in = window
+            if not len(self._fallback) or not self._worker.available or self._worker.queued:
+                continue
+            debts = self._fallback.due(REPAY_USERS, window.partitions, self.coalescer)
             window.take(len(debts))
             states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
             deadline_s = self._clock() + self._budget_s
@@ -201,12 +205,12 @@ class Recommend:
                     debt.trigger_time_ms, debt.looked_at, debt.partition, answered=False, deadline_s=deadline_s,
                     open_covers=applied.covers,
                 )
-                if user in self.coalescer:  # by now, with newer events
-                    window.release()
-                else:
+                if user in self._fallback and user not in self.coalescer:  # still
                     self.coalescer.offer(work)
                     self._repaying[user] = window
                     self.start(work)
+                else:
+                    window.release()
 
 
 def _work(group: Group, applied: Applied, deadline_s: float) -> Work:

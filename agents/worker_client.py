@@ -38,6 +38,7 @@ from schemas.inference import (
     Reply,
     ToAgent,
     ToWorker,
+    Updated,
     to_agent_decoder,
     to_worker_encoder,
 )
@@ -63,9 +64,10 @@ class WorkerClient:
     """Sends one model's requests to whichever worker is ready, and hands the replies over in batches.
 
     `on_replies` is called once per message with `RecommendResult | Failure | Shed`, each for an id that was submitted
-    and neither answered nor cancelled. `on_ready` is called whenever a worker that serves the model becomes ready,
-    `on_lost` with the ids that were in the hands of a worker that broke or fell silent: they are asked again unless
-    they are cancelled then. All are called from the event loop and must not raise.
+    and neither answered nor cancelled, and with the version of the model that ran them. `on_model` is called whenever a
+    worker that serves the model becomes ready, or has reloaded it, `on_lost` with the ids that were in the hands of a
+    worker that broke or fell silent: they are asked again unless they are cancelled then. All are called from the event
+    loop and must not raise.
     """
 
     def __init__(
@@ -73,8 +75,8 @@ class WorkerClient:
         endpoints: Sequence[str],
         model: str,
         *,
-        on_replies: Callable[[Sequence[Reply]], None],
-        on_ready: Callable[[ModelInfo], None] = lambda _: None,
+        on_replies: Callable[[Sequence[Reply], str], None],
+        on_model: Callable[[ModelInfo], None] = lambda _: None,
         on_lost: Callable[[Sequence[int]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         heartbeat_s: float = 0.5,
@@ -84,7 +86,7 @@ class WorkerClient:
             raise ValueError("no worker endpoint: set FOOTFALL_WORKERS")
         self._endpoints = tuple(endpoints)
         self._on_replies = on_replies
-        self._on_ready = on_ready
+        self._on_model = on_model
         self._on_lost = on_lost
         self._clock = clock
         self._heartbeat_s = heartbeat_s
@@ -187,7 +189,7 @@ class WorkerClient:
             if not self._send(self._links[index], submit):
                 self._lose(self._links[index], "it takes no messages")
         if dispatch.shed:
-            self._on_replies(dispatch.shed)
+            self._on_replies(dispatch.shed, "")
 
     def _send(self, link: _Link, message: ToWorker) -> bool:
         """False where nobody is connected, or reads."""
@@ -236,14 +238,11 @@ class WorkerClient:
             case Replies():
                 replies = pool.replies(link.index, message)
                 if replies:
-                    self._on_replies(replies)
+                    self._on_replies(replies, message.version)
             case Pong():
                 return
-            case Ready():
-                info = pool.ready(link.index, message)
-                log.info("worker %s is ready, epoch %s", link.endpoint, message.epoch)
-                if info is not None:
-                    self._on_ready(info)
+            case Ready() | Updated():
+                self._learn(link, message)
             case Draining(epoch):
                 pool.draining(link.index, epoch)
             case Goodbye(epoch):
@@ -255,6 +254,17 @@ class WorkerClient:
             case _:
                 assert_never(message)
         self._after_change()
+
+    def _learn(self, link: _Link, message: Ready | Updated) -> None:
+        """A worker says what it serves."""
+        if isinstance(message, Ready):
+            info = self._pool.ready(link.index, message)
+            log.info("worker %s is ready, epoch %s", link.endpoint, message.epoch)
+        else:
+            info = self._pool.updated(link.index, message)
+        if info is not None:
+            log.info("worker %s serves %s %s", link.endpoint, info.name, info.version)
+            self._on_model(info)
 
     def _watch(self, link: _Link) -> bool:
         """The connection came or went: say hello at once, or take back at once what the worker held.

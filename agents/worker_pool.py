@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Raw, Struct
 
-from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit
+from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit, Updated
 
 
 class _Held(Struct, eq=False):
@@ -140,6 +140,14 @@ class WorkerPool:
         worker.epoch = message.epoch
         worker.info = next((info for info in message.models if info.name == self._model), None)
         worker.max_in_flight = message.max_in_flight
+        return worker.info
+
+    def updated(self, index: int, message: Updated) -> ModelInfo | None:
+        """A worker has reloaded a model; it is returned where it is ours."""
+        worker = self._workers[index]
+        if message.epoch != worker.epoch or message.model.name != self._model:
+            return None
+        worker.info = message.model
         return worker.info
 
     def replies(self, index: int, message: Replies) -> list[Reply]:

@@ -154,7 +154,10 @@ def decode_dispatch(meter: Meter) -> None:
     class NoState(UserStore):
         async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
             return [
-                Applied(1, user.changes[-1].time_ms, 1, -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}", state)
+                Applied(
+                    1, user.changes[-1].time_ms, len(user.changes), -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}",
+                    state,
+                )
                 for user in batch
             ]
 
@@ -202,14 +205,14 @@ def _agent(meter: Meter, wiring: Any) -> None:
 
 def _stubbed(store: Any) -> Any:
     """Wire `Recommend` to a store, and to a worker and a topic that answer at once."""
-    from agents.answers import Answers, Outcome  # noqa: PLC0415
+    from agents.answers import FALLBACK, Answers, Outcome  # noqa: PLC0415
     from agents.coalescer import Work  # noqa: PLC0415
     from agents.fallback import Fallback  # noqa: PLC0415
     from agents.recommend import Recommend  # noqa: PLC0415
     from agents.state.connection import connect  # noqa: PLC0415
 
     class Acknowledging(Answers):
-        def add(self, work: Work, outcome: Outcome) -> None:  # noqa: ARG002
+        def add(self, work: Work, outcome: Outcome, model: tuple[str, str] = FALLBACK) -> None:  # noqa: ARG002
             self._acknowledge(work)
 
     @contextlib.asynccontextmanager
@@ -220,7 +223,7 @@ def _stubbed(store: Any) -> Any:
             nothing, nothing, nothing, Fallback(), "",
             on_done=lambda work: capability.on_done(work), restart=lambda work: capability.start(work),
         )
-        worker = InstantWorker(lambda replies: capability.on_replies(replies))
+        worker = InstantWorker(lambda replies, version: capability.on_replies(replies, version))
         capability = Recommend(
             store(redis, settings), worker, answers, nothing, Fallback(), settings.prefix, window=lambda: None
         )
@@ -239,7 +242,7 @@ class InstantWorker:
     away_s = 0.0
     queued = 0
 
-    def __init__(self, on_replies: Callable[[Sequence[Reply]], None]) -> None:
+    def __init__(self, on_replies: Callable[[Sequence[Reply], str], None]) -> None:
         self._on_replies = on_replies
         self._ids: list[int] = []
 
@@ -252,7 +255,7 @@ class InstantWorker:
 
     def _reply(self) -> None:
         ids, self._ids = self._ids, []
-        self._on_replies([RecommendResult(request_id, (), b"") for request_id in ids])
+        self._on_replies([RecommendResult(request_id, (), b"") for request_id in ids], "instant")
 
 
 def _measure_from_assignment(app: Any, meter: Meter) -> None:

@@ -1,9 +1,10 @@
 """`python -m benchmarks.worker --json FILE`: what a batch costs on this device, and what the worker makes of it.
 
-Two tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
+Three tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
 *loops*: users per second over a backlog of users with histories of log-normal length, by the slow loop (one step after
 the other), by the pipeline with batches of any length, and by the pipeline as it is, one length at a time. Rounds take
-turns; the first is discarded. No sockets and no agents: those are `benchmarks.pipeline`'s.
+turns; the first is discarded. *Fairness*: see `benchmarks.worker_fairness`. No sockets and no agents: those are
+`benchmarks.pipeline`'s.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from msgspec import Raw
 from benchmarks import reports
 from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
+from benchmarks.worker_fairness import fairness, table
+from model_core.batching.events import Answered, Event, Loaded
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
 from model_core.recommender import checkpoint
@@ -135,6 +138,28 @@ def loops(runner: RecommenderRunner, count: int, rounds: int, seed: int) -> dict
     return {name: reports.spread(values) for name, values in rates.items()}
 
 
+def _curve(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["curve"] = curve(runner, options.rounds)
+    print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
+    for row in report["curve"]:
+        print(f"{row['length']:6} {row['batch']:6} {row['collate_ms']:9.2f} {row['forward_ms']:9.2f} "
+              f"{row['split_ms']:9.2f}    {row['users_per_s']:9,.0f}")
+
+
+def _loops(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["users_per_s"] = loops(runner, options.users, options.rounds, options.seed)
+    for name, rate in report["users_per_s"].items():
+        print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
+
+
+def _fairness(report: dict[str, Any], _: RecommenderRunner, options: argparse.Namespace) -> None:
+    report["fairness"] = fairness(options.fairness_seconds, options.rounds, options.seed)
+    print(table(report["fairness"]))
+
+
+_SECTIONS = {"curve": _curve, "loops": _loops, "fairness": _fairness}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
@@ -146,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
     parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
+    parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
+    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     runner = RecommenderRunner(
@@ -153,17 +180,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
-        "served": runner.notes, "compiled": options.compile,
-        "curve": curve(runner, options.rounds),
-        "users_per_s": loops(runner, options.users, options.rounds, options.seed),
-        **reports.origin(),
+        "served": runner.notes, "compiled": options.compile, **reports.origin(),
     }
-    print(f"{'length':>6} {'batch':>6} {'collate':>9} {'forward':>9} {'split':>9} ms {'users/s':>9}")
-    for row in report["curve"]:
-        print(f"{row['length']:6} {row['batch']:6} {row['collate_ms']:9.2f} {row['forward_ms']:9.2f} "
-              f"{row['split_ms']:9.2f}    {row['users_per_s']:9,.0f}")
-    for name, rate in report["users_per_s"].items():
-        print(f"{name:20} {rate['median']:7,.0f} users/s  ({rate['min']:,.0f} to {rate['max']:,.0f})")
+    for name, section in _SECTIONS.items():
+        if options.only in {None, name}:
+            section(report, runner, options)
     if options.json:
         reports.write(report, options.json)
     return 0

@@ -2,10 +2,12 @@
 
 It is told of every input record that was sent and of every record on the results and dead-letter topics, in any
 interleaving (a result may be read before the sender has heard of its own acknowledgement). Each costs O(1), for a
-result O(offsets covered); memory is one byte per input offset, one hash per result and one small row per user.
+result O(offsets covered); memory is 9 bytes per input offset, one hash per result and one small row per user.
+A record is answered by results of its own user only: one whose `covers` reach too far hides no loss.
 What the counts mean: docs/contract.md.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -71,19 +73,23 @@ class _User(Struct, gc=False):
 
 
 class _Partition:
-    """Flags per offset from `begin` on, and when those that still wait for their answer were sent."""
+    """Flags and user per offset from `begin` on, and when those that still wait for their answer were sent."""
 
     def __init__(self, begin: int) -> None:
         self.begin = begin
         self.flags = bytearray()
+        self.users = array("q")  # hashes
         self.sent_ms: dict[int, int] = {}
-        self.answered_ms: dict[int, tuple[int, Answered]] = {}  # answered before the sender knew the offset
+        # covered before the sender knew the offset, by hash of the user
+        self.early: dict[int, dict[int, tuple[int, Answered]]] = {}
         self.answered = 0  # dead letters too
 
     def index(self, offset: int) -> int:
         at = offset - self.begin
         if at >= len(self.flags):
-            self.flags.extend(bytes(at + 1 - len(self.flags)))
+            more = at + 1 - len(self.flags)
+            self.flags.extend(bytes(more))
+            self.users.frombytes(bytes(8 * more))
         return at
 
 
@@ -177,15 +183,17 @@ class Ledger:
         at = part.index(offset)
         self._sent += 1
         self._first_sent_ms = min(self._first_sent_ms or sent_ms, sent_ms)
-        already = part.flags[at]
+        already, part.users[at] = part.flags[at], hash(user)
         part.flags[at] = already | _SENT | (_ANSWERED if result_free else 0)
-        answered = part.answered_ms.pop(offset, None)
+        early = part.early.pop(offset, {}).get(hash(user))
         if result_free:
             return
-        if answered is not None:
-            at_ms, by = answered
+        if early is not None:
+            at_ms, by = early
+            part.flags[at] |= _ANSWERED
+            part.answered += not already & _DEAD
             _took(by, at_ms - sent_ms)
-        elif not already & (_ANSWERED | _DEAD):
+        elif not already & _DEAD:
             part.sent_ms[offset] = sent_ms
             self._waiting += 1
         if not user:
@@ -219,7 +227,7 @@ class Ledger:
         row.newest_version = max(row.newest_version, history_version)
         self._last_answer_ms = max(self._last_answer_ms, at_ms)
         by = self.by_fallback if fallback else self.by_model
-        fresh = [self._cover(self._partition(topic, partition), first, last, at_ms, by)
+        fresh = [self._cover(self._partition(topic, partition), hash(user), first, last, at_ms, by)
                  for topic, partition, first, last in covers]
         by.results += any(fresh)
 
@@ -272,22 +280,25 @@ class Ledger:
             part = self._partitions[topic, partition] = _Partition(begin)
         return part
 
-    def _cover(self, part: _Partition, first: int, last: int, at_ms: int, by: Answered) -> bool:
+    def _cover(self, part: _Partition, user: int, first: int, last: int, at_ms: int, by: Answered) -> bool:
         """Whether it is the first to answer one of these."""
-        before = part.answered
+        is_first = False
         for offset in range(max(first, part.begin), last + 1):
             at = part.index(offset)
             flags = part.flags[at]
-            if flags & _ANSWERED:
+            if not flags & _SENT:
+                if not flags & _DEAD and user not in (early := part.early.setdefault(offset, {})):
+                    early[user], is_first = (at_ms, by), True
+                continue
+            if flags & _ANSWERED or part.users[at] != user:
                 continue
             part.answered += not flags & _DEAD
             part.flags[at] = flags | _ANSWERED
-            if not flags & (_SENT | _DEAD):
-                part.answered_ms[offset] = at_ms, by
-            elif (sent_ms := part.sent_ms.pop(offset, None)) is not None:
+            is_first = True
+            if (sent_ms := part.sent_ms.pop(offset, None)) is not None:
                 self._waiting -= 1
                 _took(by, at_ms - sent_ms)
-        return part.answered > before
+        return is_first
 
 
 def _took(by: Answered, ms: int) -> None:

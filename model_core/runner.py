@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from schemas.inference import RecommendResult
@@ -22,6 +23,10 @@ OutputT = TypeVar("OutputT")
 
 class InvalidInput(ValueError):  # noqa: N818 - what the request is, not where it failed
     """A request that this model can never answer; the message says why, without personal data."""
+
+
+class CheckpointError(RuntimeError):
+    """The folder does not hold a checkpoint that can be served here; the message says why and what to do."""
 
 
 class DeviceFault(RuntimeError):  # noqa: N818 - as above
@@ -91,6 +96,19 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
 
     def example_batches(self) -> Iterable[Sequence[RequestT]]:
         """Batches of every shape worth warming; each goes through all three calls before the worker is ready."""
+        ...
+
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A `ModelRunner` that another checkpoint can replace while it serves."""
+
+    def successor(self, folder: Path, sha256: str = "") -> ModelRunner[Any, Any, Any]:
+        """The checkpoint in `folder`, served as this one is: same name, same device.
+
+        Called on a thread beside the device's, while this runner serves; there it is also warmed and tried, before its
+        first batch on the device's thread. `sha256`: of the weights, or how that begins. Raises `CheckpointError`.
+        """
         ...
 
 

@@ -15,12 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from model_core.batching.events import Answered, Event, Kept, Loaded, Stopped, Swapped
 from model_core.batching.failures import is_device_fault
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
+from model_core.batching.reload import TOLD_TO_STOP, ReloadRefused
+from model_core.operations import Operations
 from model_core.runner import AnyRunner
 from model_core.sockets import Sockets
 from model_core.statistics import Statistics
+from schemas.control import Reload, WorkerStats
 from schemas.inference import (
     PROTOCOL,
     Cancel,
@@ -39,9 +43,7 @@ from schemas.inference import (
     Shed,
     Submit,
     ToAgent,
-    WorkerStats,
-    control_encoder,
-    control_query_decoder,
+    Updated,
     to_worker_decoder,
 )
 
@@ -86,6 +88,7 @@ class WorkerServer:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()  # bounded by what the clients may have outstanding
         self._pipeline = Pipeline(load, self._emit, max_batch=max_batch, clock=clock)
         self._sockets = Sockets(listen, control)
+        self._operations = Operations(self._sockets, self._counts, self._stats, self._reload)
 
     @property
     def endpoint(self) -> str:
@@ -106,7 +109,7 @@ class WorkerServer:
                 self._sockets.poll(1000 if self._drain_until_s is None else 20)
                 self._handle_events()
                 self._receive()
-                self._answer_control()
+                self._operations.answer()
                 self._keep_house()
         finally:
             self._close()
@@ -125,9 +128,13 @@ class WorkerServer:
                 case Answered():
                     if event.ran is not None:
                         self._counts.ran(event.ran)
-                    self._send_replies(event.replies)
+                    self._send_replies(event.replies, event.version)
                 case Loaded():
                     self._become_ready(event)
+                case Swapped():
+                    self._become(event)
+                case Kept():
+                    self._operations.kept(event)
                 case Stopped(error):
                     self._exit_code = self._stopped(error)
                 case _:
@@ -189,7 +196,9 @@ class WorkerServer:
             case Submit():
                 self._submit(client, message)
             case Cancel(ids):
+                held = len(client.outstanding)
                 client.outstanding.difference_update(ids)
+                self._counts.cancelled += held - len(client.outstanding)
             case Ping(n):
                 self._send(client, Pong(n))
             case _:
@@ -225,10 +234,11 @@ class WorkerServer:
             accepted.append(Pending(client, request, now_s + request.budget_ms / 1000, tokens))
         excess += [pending.request.id for pending in self._pipeline.submit(message.model, accepted)]
         if excess:
-            client.outstanding.update(excess)
-            self._send_replies([(client, Shed(request_id)) for request_id in excess])
+            client.outstanding.difference_update(excess)
+            self._counts.shed_excess += len(excess)
+            self._send(client, Replies(self._epoch, "", tuple(Shed(request_id) for request_id in excess)))
 
-    def _send_replies(self, replies: Sequence[tuple[Client, Reply]]) -> None:
+    def _send_replies(self, replies: Sequence[tuple[Client, Reply]], version: str = "") -> None:
         """One message per client; replies that nobody waits for any more end here."""
         by_client: dict[bytes, list[Reply]] = {}
         for client, reply in replies:
@@ -238,14 +248,16 @@ class WorkerServer:
                 case Failure():
                     self._counts.failures += 1
                 case Shed():
-                    self._counts.shed += 1
+                    self._counts.shed_late += 1
                 case _:
                     assert_never(reply)
             if reply.id in client.outstanding:
                 client.outstanding.remove(reply.id)
                 by_client.setdefault(client.identity, []).append(reply)
+            elif not isinstance(reply, Shed):
+                self._counts.unwanted += 1
         for identity, wanted in by_client.items():
-            self._send(self._clients[identity], Replies(self._epoch, tuple(wanted)))
+            self._send(self._clients[identity], Replies(self._epoch, version, tuple(wanted)))
 
     def _send_ready(self, client: Client) -> None:
         self._send(client, Ready(self._epoch, self._models, self._max_in_flight))
@@ -261,6 +273,7 @@ class WorkerServer:
         self._sockets.send(identity, Refused(reason))
 
     def _forget(self, client: Client) -> None:
+        self._counts.cancelled += len(client.outstanding)
         client.outstanding.clear()
         self._clients.pop(client.identity, None)
 
@@ -277,6 +290,7 @@ class WorkerServer:
         elif self._drain_until_s is None:
             self._drain_until_s = now_s + DRAIN_S
             self._last_submit_s = now_s
+            self._pipeline.abandon_reload()
             for client in list(self._clients.values()):
                 self._send(client, Draining(self._epoch))
         elif self._exit_code is None:
@@ -287,38 +301,29 @@ class WorkerServer:
             elif not unanswered and now_s - self._last_submit_s > DRAIN_QUIET_S:
                 self._exit_code = EXIT_DRAINED
 
-    # -- control
+    # -- operations
 
-    def _answer_control(self) -> None:
-        frames = self._sockets.question()
-        if frames is None:
-            return
-        reply: WorkerStats | Refused
-        try:
-            control_query_decoder.decode(frames[1] if frames[0] == PROTOCOL and frames[1:] else b"")
-            reply = self._stats()
-        except (ValueError, RecursionError) as error:
-            self._counts.ignored += 1
-            reply = Refused(f"not a question of {PROTOCOL.decode()}: {error}")
-        self._sockets.answer(control_encoder.encode(reply))
+    def _reload(self, asked: Reload) -> None:
+        if self._drain_asked:
+            raise ReloadRefused(TOLD_TO_STOP)
+        if all(model.name != asked.model for model in self._models):
+            names = ", ".join(model.name for model in self._models) or "none yet"
+            raise ReloadRefused(f"model {asked.model!r} is not served here: {names}")
+        self._pipeline.reload(asked)
+
+    def _become(self, event: Swapped) -> None:
+        """A model was reloaded: who is connected is told, who comes later hears it with `Ready`."""
+        self._models = tuple(event.model if event.model.name == model.name else model for model in self._models)
+        for client in list(self._clients.values()):
+            self._send(client, Updated(self._epoch, event.model))
+        self._operations.swapped(event)
 
     def _stats(self) -> WorkerStats:
-        counts, now_s = self._counts, self._clock()
-        return WorkerStats(
-            epoch=self._epoch,
-            models=self._models,
-            device=self._device,
-            uptime_s=now_s - self._started_s,
-            batches=counts.batches,
-            requests=counts.requests,
-            failures=counts.failures,
-            shed=counts.shed,
-            ignored=counts.ignored,
-            clients=len(self._clients),
-            mean_batch_size=counts.requests / counts.batches if counts.batches else 0.0,
-            queued=self._pipeline.queued(),
-            busy_share=min(1.0, counts.busy_s / (now_s - self._ready_s)) if counts.batches else 0.0,
-            runs=counts.by_model(),
+        now_s = self._clock()
+        return self._counts.report(
+            now_s - self._ready_s, self._pipeline.idle_s() if self._models else 0.0,
+            epoch=self._epoch, models=self._models, device=self._device, uptime_s=now_s - self._started_s,
+            clients=len(self._clients), queued=self._pipeline.queued(),
         )
 
     def _close(self) -> None:
@@ -327,4 +332,5 @@ class WorkerServer:
                 self._send(client, Goodbye(self._epoch))
             self._pipeline.stop(timeout_s=1.0)
             log.info("worker drained, epoch %s", self._epoch)
+        self._operations.leave(EXIT_FAILED if self._exit_code is None else self._exit_code)
         self._sockets.close()

@@ -28,8 +28,9 @@ class Sockets:
         self._router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._router.setsockopt(zmq.LINGER, 1000)
         _bind(self._router, listen)
-        self._control = self._context.socket(zmq.REP)
-        self._control.setsockopt(zmq.LINGER, 0)
+        self._control = self._context.socket(zmq.ROUTER)  # REQ at the other end; one may wait while others ask
+        self._control.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._control.setsockopt(zmq.LINGER, 1000)
         self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._wake_in, zmq.POLLIN)
@@ -43,8 +44,8 @@ class Sockets:
         return self._router.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def wake(self) -> None:
-        """End the current `poll`, or the next."""
-        with suppress(BlockingIOError):  # so many wakes are waiting that one more changes nothing
+        """End the current `poll`, or the next. After `close` it does nothing."""
+        with suppress(OSError):  # also where so many wakes are waiting that one more changes nothing
             self._wake_out.send(b"\0")
 
     def poll(self, timeout_ms: int) -> None:
@@ -72,15 +73,18 @@ class Sockets:
             return False
         return True
 
-    def question(self) -> list[bytes] | None:
-        """The frames of a question of operations, or None; each is to be answered before the next."""
+    def question(self) -> tuple[list[bytes], list[bytes]] | None:
+        """Who of operations asks, and the frames of the question, or None."""
         try:
-            return self._control.recv_multipart(zmq.NOBLOCK)
+            frames = self._control.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return None
+        to = frames.index(b"") + 1 if b"" in frames else 1  # REQ marks where its address ends
+        return frames[:to], frames[to:]
 
-    def answer(self, payload: bytes) -> None:
-        self._control.send_multipart([PROTOCOL, payload])
+    def answer(self, address: list[bytes], payload: bytes) -> None:
+        """Answer who asked; who has gone hears nothing."""
+        self._control.send_multipart([*address, PROTOCOL, payload], zmq.NOBLOCK)
 
     def close(self) -> None:
         self._router.close()

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from schemas.results import RecommendedItem
 
-PROTOCOL = b"footfall/1"
+PROTOCOL = b"footfall/2"  # 2: who answers is said with the replies, since a model may be reloaded
 MAX_CANDIDATES = 64
 
 _encode_item = msgspec.json.Encoder().encode
@@ -133,8 +133,18 @@ class Ready(Struct, frozen=True, array_like=True, tag="ready"):
 
 
 class Replies(Struct, frozen=True, array_like=True, tag="replies"):
+    """`version`: of the model that ran these; empty where none was asked."""
+
     epoch: str
+    version: str
     replies: tuple[Reply, ...]
+
+
+class Updated(Struct, frozen=True, array_like=True, tag="updated"):
+    """From here on the worker serves this model, in place of the one of its name. What it holds stays in its hands."""
+
+    epoch: str
+    model: ModelInfo
 
 
 class Pong(Struct, frozen=True, array_like=True, tag="pong"):
@@ -157,57 +167,10 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     reason: str
 
 
-ToAgent: TypeAlias = Ready | Replies | Pong | Draining | Goodbye | Refused
-
-
-# control socket (REQ/REP): operations, not traffic
-class StatsQuery(Struct, frozen=True, array_like=True, tag="stats"):
-    pass
-
-
-class ModelRuns(Struct, frozen=True, array_like=True, kw_only=True):
-    """One model's batches since it was ready. Times are means per batch: collating, the device, wording the answers.
-
-    `padding_share`: of the tokens on the device, how many were padding.
-    """
-
-    model: str
-    batches: int
-    requests: int
-    mean_batch_size: float
-    padding_share: float
-    collate_ms: float
-    forward_ms: float
-    reply_ms: float
-
-
-class WorkerStats(Struct, frozen=True, array_like=True, kw_only=True, tag="stats"):
-    """Counts since the models were ready. `busy_share`: of that time, how much the device spent on batches.
-
-    `ignored`: messages refused, and requests of an older epoch.
-    """
-
-    epoch: str
-    models: tuple[ModelInfo, ...]
-    device: str
-    uptime_s: float
-    batches: int
-    requests: int
-    failures: int
-    shed: int
-    ignored: int
-    clients: int
-    mean_batch_size: float
-    queued: int
-    busy_share: float
-    runs: tuple[ModelRuns, ...] = ()
-
+ToAgent: TypeAlias = Ready | Replies | Updated | Pong | Draining | Goodbye | Refused
 
 to_worker_encoder = msgspec.msgpack.Encoder()
 to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 to_agent_encoder = msgspec.msgpack.Encoder()
 to_agent_decoder: msgspec.msgpack.Decoder[ToAgent] = msgspec.msgpack.Decoder(ToAgent)
-control_encoder = msgspec.msgpack.Encoder()
-control_query_decoder = msgspec.msgpack.Decoder(StatsQuery)
-control_reply_decoder: msgspec.msgpack.Decoder[WorkerStats | Refused] = msgspec.msgpack.Decoder(WorkerStats | Refused)
 user_state_decoder = msgspec.msgpack.Decoder(UserState)

@@ -1,20 +1,21 @@
 """The users' state in Redis: apply events, read it, store results. Every call here may be repeated without harm."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 from redis.asyncio import Redis
 
-from agents.ack_window import OffsetRun
+from agents.ack_window import OffsetRun, Partition
 from agents.state.changes import Change, changes_of_history
 from agents.state.connection import send_all
 from agents.state.scripts import Script, while_away
 from agents.state.snapshots import Opened, Snapshot, Snapshots
 from schemas import keys
 from schemas.inference import UserState, user_state_decoder
+from schemas.results import Trigger
 from schemas.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -56,6 +57,19 @@ class _Difference(Struct, frozen=True, array_like=True, gc=False):
     changed: UserState
 
 
+class Debt(NamedTuple):
+    """What is needed to ask the model later for a user who got a fallback.
+
+    `partition`: of the record that it answered. Who owns it answers the user, and nobody else.
+    """
+
+    partition: Partition
+    session: str | None
+    trigger: Trigger
+    trigger_time_ms: int
+    looked_at: tuple[str, ...]
+
+
 class StoredResult(Struct, frozen=True):
     """A result to be stored: `data` is the JSON that readers get."""
 
@@ -66,6 +80,7 @@ class StoredResult(Struct, frozen=True):
     covers: tuple[OffsetRun, ...] = ()
 
 
+_decode_debt = msgspec.msgpack.Decoder(Debt).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
 _decode_difference = msgspec.msgpack.Decoder(_Difference).decode
@@ -137,6 +152,30 @@ class UserStore:
         """The stored results, as stored."""
         gets = [("GET", keys.recommendations(user)) for user in users]
         return await while_away(lambda: send_all(self._redis, gets)) if users else []
+
+    async def note_debts(self, debts: Mapping[str, Debt], over: Mapping[str, Partition]) -> None:
+        """Note whom the model owes an answer, for the next owner, and forget who has it or will have none.
+
+        Sessions without consent are not written down.
+        """
+        kept = [(keys.owed(*debt.partition), user, debt) for user, debt in debts.items() if debt.session is None]
+        commands: list[tuple[Any, ...]] = [("HDEL", keys.owed(*partition), user) for user, partition in over.items()]
+        commands += [("HSET", key, user, _encode(debt)) for key, user, debt in kept]
+        commands += [("EXPIRE", key, self._ttl_s) for key in {key for key, _, _ in kept}]
+        await while_away(lambda: send_all(self._redis, commands))
+
+    async def debts_of(self, partitions: Collection[Partition]) -> dict[str, Debt]:
+        """What was noted by the owners of these partitions before."""
+        async def read() -> list[dict[bytes, bytes]]:
+            pipeline = self._redis.pipeline(transaction=False)
+            for partition in partitions:
+                pipeline.hgetall(keys.owed(*partition))
+            found: list[dict[bytes, bytes]] = await pipeline.execute()
+            return found
+
+        return {
+            user.decode(): _decode_debt(debt) for noted in await while_away(read) for user, debt in noted.items()
+        }
 
     def _apply_call(self, user: UserChanges, before: Snapshot | None) -> tuple[Any, ...]:
         session = user.session is not None

@@ -15,7 +15,8 @@ from typing import Self
 import numpy as np
 from msgspec.structs import replace
 
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline
+from model_core.batching.events import Answered, Event, Loaded
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import MAX_PENDING, Client, Pending
 from model_core.recommender.runner import RecommenderRunner
 from schemas.inference import RecommendRequest, RecommendResult

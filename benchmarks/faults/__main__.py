@@ -83,12 +83,13 @@ async def run(stack: Stack, options: argparse.Namespace, folder: Path) -> dict[s
         async with connect(settings.redis_url) as redis:
             await reader.check_stored(redis)
             different = await account.compare_state(redis, traffic)
+            unpaid = await account.unpaid(redis, traffic.users, DRAIN_S)
         restarts = system.restarts
     finally:
         await system.close()
         await reader.stop()
     return account.report(
-        different, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
+        different, unpaid, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
         static_membership=options.static_membership,
         **reports.surroundings(stack), **reports.origin(),
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.fuzz.inputs import Input, Route, message, pack
 from schemas import inference as protocol
+from schemas.control import Reload, StatsQuery
 from schemas.results import Reason, RecommendedItem
 
 CLICKS = (
@@ -78,7 +79,8 @@ def inputs() -> Iterator[Input]:
         yield message(Route.TO_WORKER, msgspec.msgpack.encode(to_worker))
     for to_agent in _TO_AGENT:
         yield message(Route.TO_AGENT, msgspec.msgpack.encode(to_agent))
-    yield message(Route.CONTROL, msgspec.msgpack.encode(protocol.StatsQuery()))
+    yield message(Route.CONTROL, msgspec.msgpack.encode(StatsQuery()))
+    yield message(Route.CONTROL, msgspec.msgpack.encode(Reload(model="recommender", path="/checkpoint", sha256="1f")))
 
 
 def packed() -> dict[str, bytes]:
@@ -110,13 +112,14 @@ _TO_WORKER: tuple[protocol.ToWorker, ...] = (
 )
 _TO_AGENT: tuple[protocol.ToAgent, ...] = (
     protocol.Ready("e1", (protocol.ModelInfo("recommender", "1", ("5", "6")),), 256),
-    protocol.Replies("e1", (
+    protocol.Replies("e1", "1", (
         protocol.RecommendResult.of(1, [RecommendedItem("5", 0.5, Reason("related", ("6",)))]),
         protocol.Failure(2, "InvalidInput: no history"),
         protocol.Shed(3),
     )),
+    protocol.Updated("e1", protocol.ModelInfo("recommender", "2", ("5", "6"))),
     protocol.Pong(1),
     protocol.Draining("e1"),
     protocol.Goodbye("e1"),
-    protocol.Refused("not a message of footfall/1"),
+    protocol.Refused("not a message of footfall/2"),
 )

@@ -3,7 +3,7 @@
 A record on the customers' topics goes through `customer_decoders` and `EventBatch` (change, id and time of the event)
 up to the bytes of Redis' arguments; one on the facts' topics through `Facts.handle`. What is poison goes through
 `DeadLetters.send` up to the producer, and `footfall.dlq_reader` must find the source record in the letter. A message
-goes through the worker's `_handle` and `_answer_control`, or the agent's `_handle`. There is no broker, cache or
+goes through the worker's `_handle` and `Operations.answer`, or the agent's `_handle`. There is no broker, cache or
 socket, and no model: what comes after them is not fuzzed.
 
 Nothing is left behind: an input does the same whatever came before it. Raises what the product raises, which it
@@ -30,7 +30,8 @@ from benchmarks.fuzz.inputs import Input, Route, unpack
 from footfall.dlq_reader import Place, letter_of
 from model_core.server import WorkerServer
 from schemas import keys
-from schemas.inference import Refused, ToAgent, control_reply_decoder, to_agent_decoder, to_agent_encoder
+from schemas.control import control_reply_decoder
+from schemas.inference import Refused, ToAgent, to_agent_decoder, to_agent_encoder
 from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY, PURCHASES, SOURCES
 
 PREFIX = "retail"
@@ -110,10 +111,10 @@ class _Wire:
             self.refusal = message.reason
         return True
 
-    def question(self) -> list[bytes] | None:
-        return self.frames
+    def question(self) -> tuple[list[bytes], list[bytes]] | None:
+        return ([b"asker"], self.frames) if self.frames is not None else None
 
-    def answer(self, payload: bytes) -> None:
+    def answer(self, address: list[bytes], payload: bytes) -> None:  # noqa: ARG002 - the sockets' signature
         reply = control_reply_decoder.decode(payload)
         if isinstance(reply, Refused):
             self.refusal = reply.reason
@@ -129,7 +130,7 @@ class ProductTarget:
         self._wire = _Wire()
         self._server = WorkerServer(lambda: (), listen="inproc://fuzzed")
         self._server._sockets.close()
-        self._server._sockets = cast(Any, self._wire)
+        self._server._sockets = self._server._operations._sockets = cast(Any, self._wire)
         self._server._epoch = "e1"  # of the examples
 
     def __call__(self, data: bytes) -> Outcome:
@@ -170,14 +171,14 @@ class ProductTarget:
         self._wire.refusal, self._wire.frames = "", one.frames or [b""]
         self._server._clients.clear()
         if one.route is Route.CONTROL:
-            self._server._answer_control()
+            self._server._operations.answer()
         else:
             self._server._handle(b"fuzzer", one.frames)
         return self._wire.refusal
 
 
 def _agent(frames: list[bytes]) -> str:
-    client = WorkerClient(("ipc://fuzzed",), "recommender", on_replies=lambda _: None)
+    client = WorkerClient(("ipc://fuzzed",), "recommender", on_replies=lambda *_: None)
     link = _Link(0, "ipc://fuzzed", cast(Any, None), cast(Any, None), 0.0)
     client._handle(link, frames)
     return link.refused if link.refused.startswith(OF_ITS_OWN) else ""  # else the worker said so: a good message

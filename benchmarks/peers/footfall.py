@@ -48,7 +48,7 @@ def run(task: Task) -> None:
 @contextlib.asynccontextmanager
 async def _wiring(task: Task, app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis, publisher = connect(settings.redis_url), Publisher(await producer_of(app))
-    worker = WorkerClient(settings.workers, "stub", on_replies=lambda replies: capability.on_replies(replies))
+    worker = WorkerClient(settings.workers, "stub", on_replies=lambda replies, _: capability.on_replies(replies))
     capability = Capability(task, worker, redis, publisher)
     try:
         await worker.start()

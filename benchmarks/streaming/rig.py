@@ -26,7 +26,7 @@ from footfall.ledger_reader import LedgerReader
 from footfall.stack import Stack
 from footfall.stack.server import Server
 from model_core.control import WorkerUnreachable, query_stats
-from schemas.inference import WorkerStats
+from schemas.control import WorkerStats
 from schemas.settings import ipc_endpoint
 
 START_S = 120.0  # for anything here to come up, on a busy machine

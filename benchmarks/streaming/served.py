@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from schemas.inference import ModelRuns, WorkerStats
+from schemas.control import ModelRuns, WorkerStats
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ def between(before: WorkerStats, after: WorkerStats) -> Served:
     return Served(
         batches=batches, mean_batch_size=(after.requests - before.requests) / batches, collate_ms=collate_ms,
         forward_ms=forward_ms, reply_ms=reply_ms, service_ms=collate_ms + forward_ms + reply_ms,
-        shed=after.shed - before.shed, failures=after.failures - before.failures,
+        shed=after.shed.total - before.shed.total, failures=after.failures - before.failures,
     )
 
 

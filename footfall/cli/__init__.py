@@ -7,7 +7,6 @@ An error that the user can set right is one line on stderr and exit code 2, not 
 import os
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from footfall.cli.dlq import dlq
 from footfall.cli.models import evaluate, train
 from footfall.cli.rebuild import rebuild
 from footfall.cli.stack import stack, topics
+from footfall.cli.worker import worker
 from footfall.datasets import NAMES as DATASETS
 from schemas.settings import Settings
 
@@ -49,7 +49,7 @@ def cli() -> None:
     """
 
 
-for command in (stack, topics, train, evaluate, dlq, rebuild):
+for command in (stack, topics, worker, train, evaluate, dlq, rebuild):
     cli.add_command(command)
 
 
@@ -126,44 +126,6 @@ def agents(capabilities: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.option("--models", required=True, help="Which models, comma-separated: recommender.")
-@click.option("--listen", required=True, metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
-@click.option("--control", metavar="ENDPOINT", help="Where its statistics are asked for.")
-@click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
-@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
-@click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
-@click.option(
-    "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
-    help="Default: a scan, or an index where the catalogue is too large for that.",
-)
-def worker(
-    models: str, listen: str, control: str | None, device: str | None, device_cpu: str | None, checkpoint: str | None,
-    retrieval: str | None,
-) -> None:
-    """Run a model worker: one process per device.
-
-    \b
-    Examples:
-      footfall worker --models recommender --listen ipc:///tmp/footfall.sock
-      footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
-      footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
-    """
-    arguments = {
-        "--models": models,
-        "--listen": listen,
-        "--control": control,
-        "--device": device or Settings.from_environment().device,
-        "--device-cpu": device_cpu,
-        "--checkpoint": checkpoint,
-        "--retrieval": retrieval,
-    }
-    # the worker has the process to itself: it ends without waiting for threads of a broken device
-    os.execv(  # noqa: S606  no shell is wanted
-        sys.executable, [sys.executable, "-m", "model_core", *_options(arguments.items())]
-    )
-
-
-@cli.command()
 def doctor() -> None:
     """Say what runs on this machine, what it cannot do, and what is wrong; exit code 1 when something is.
 
@@ -203,7 +165,3 @@ def schema_export(directory: Path) -> None:
 
     for path in export(directory):
         click.echo(str(path))
-
-
-def _options(pairs: Iterable[tuple[str, str | None]]) -> list[str]:
-    return [word for option, value in pairs if value is not None for word in (option, value)]

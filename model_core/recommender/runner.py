@@ -72,6 +72,10 @@ class RecommenderRunner:
         """
         return cls(checkpoints.load(folder), device, retrieval=retrieval, precision=precision)
 
+    def successor(self, folder: Path, sha256: str = "") -> "RecommenderRunner":
+        """As `model_core.runner.Reloadable` says."""
+        return RecommenderRunner(checkpoints.load(folder, sha256), str(self.device))
+
     def tokens(self, request: RecommendRequest) -> int:
         """The lines of the user's history, as the head of the packed state says."""
         return min(_history_lines(memoryview(request.state)), MAX_TOKENS)

@@ -19,6 +19,7 @@ from agents.state.connection import connect
 from agents.state.store import UserStore
 from agents.transport.consumer import Chunk
 from footfall.stack import Stack
+from schemas import keys
 from schemas.inference import ModelInfo, RecommendResult
 from schemas.results import Reason, RecommendedItem
 from tests.doubles import RecordingProducer, as_bytes, record
@@ -80,9 +81,9 @@ class Agent:
         self.window.take(len(records))
         await self.capability.handle([Chunk(self.partition, records, self.window)])
 
-    def answer(self, request_id: int, *items: str) -> None:
+    def answer(self, request_id: int, *items: str, version: str = "v1") -> None:
         candidates = tuple(RecommendedItem(item, 0.5, Reason("related", ("x",))) for item in items)
-        self.capability.on_replies([RecommendResult.of(request_id, candidates)])
+        self.capability.on_replies([RecommendResult.of(request_id, candidates)], version)
 
     async def results(self, count: int) -> list[dict[str, Any]]:
         async with asyncio.timeout(5), self.producer.arrived:
@@ -120,6 +121,13 @@ class Agent:
         async with asyncio.timeout(5):
             while self.acked_to() < offset:
                 await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator["Agent"]:
+        """Running, on a Redis that has no debts of other tests, which use the same partitions."""
+        await self.redis.delete(*(keys.owed(topic, 0) for topic in (CLICKS, PURCHASES)))
+        async with self.running():
+            yield self
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Agent"]:

@@ -1,6 +1,5 @@
 """A dead letter arrives whatever its source record is like: what does not fit stays behind, the place never does."""
 
-from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -30,11 +29,11 @@ class Topic:
 
 
 async def sent(
-    value: bytes, key: bytes = b"17", headers: Sequence[tuple[str, bytes]] = (), limit: int = LIMIT_BYTES
+    value: bytes, key: bytes = b"17", headers: Headers | None = None, limit: int = LIMIT_BYTES
 ) -> tuple[bytes | None, bytes, dict[str, bytes]]:
     topic = Topic(limit)
     letters = DeadLetters(cast("Publisher", topic), "retail", (CLICKSTREAM,))
-    await letters.send(record(value, key=key, headers=headers, offset=9), Poison(ValueError("no")))
+    await letters.send(record(value, key=key, headers=headers or (), offset=9), Poison(ValueError("no")))
     (letter,) = topic.records
     assert letter[2][HEADER + "offset"] == b"9"
     assert letters.count == 1

@@ -173,6 +173,20 @@ async def test_deliver_returns_when_kafka_has_it_and_raises_when_it_never_will()
             await publisher.deliver("t", b"key", b"b", [])
 
 
+async def test_a_batch_that_the_closing_producer_drops_was_not_delivered() -> None:
+    producer = RecordingProducer()
+    producer.hold = True
+    async with running(producer) as publisher:
+        delivered = await queue(publisher, b"a")
+        async with asyncio.timeout(5):
+            while not producer.pending:
+                await asyncio.sleep(0)
+        producer.pending[0].cancel()
+        await asyncio.wait(producer.pending)
+        await asyncio.sleep(0)
+    assert delivered == []
+
+
 async def test_a_failure_of_who_is_told_ends_the_run() -> None:
     publisher = Publisher(RecordingProducer())
 

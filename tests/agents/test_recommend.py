@@ -12,7 +12,7 @@ from agents import recommend
 from agents.ack_window import Partition
 from agents.recommend import BUDGET_S
 from footfall.stack import Stack
-from schemas.inference import Failure, Shed, user_state_decoder
+from schemas.inference import Failure, ModelInfo, Shed, user_state_decoder
 from tests.agents.scripted_agent import CLICKS, PURCHASES, Agent
 from tests.doubles import as_bytes, click, purchase
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).running() as agent:
+    async with Agent(stack, prefix).alone() as agent:
         yield agent
 
 
@@ -154,15 +154,30 @@ async def test_a_shed_request_gets_the_last_result(agent: Agent, prefix: str) ->
     await agent.results(1)
     await agent.until_acked(1)
     await agent.deliver(click(user=prefix, id="2"))
-    agent.capability.on_replies([Shed(2)])
+    agent.capability.on_replies([Shed(2)], "")
     _, shed = await agent.results(2)
     assert shed["data"]["origin"] == "fallback"
     assert [item["item_id"] for item in shed["data"]["items"]] == ["x", "y", "hit-1", "hit-2"]
 
 
+async def test_a_result_names_the_version_that_made_it_and_a_fallback_follows_what_is_served(
+    agent: Agent, prefix: str
+) -> None:
+    for number in (1, 2, 3):
+        await agent.deliver(click(user=f"{prefix}{number}", id=str(number)))
+    agent.capability.on_model(ModelInfo("recommender", "v2", ("hit-9",)))
+    agent.answer(1, "x", version="v2")
+    agent.answer(2, "x", version="v1")  # of a batch that the old one ran, or of another worker
+    agent.capability.on_replies([Shed(3)], "")
+    results = {result["data"]["user_id"].removeprefix(prefix): result["data"] for result in await agent.results(3)}
+    assert [results[n]["model"]["version"] for n in "123"] == ["v2", "v1", "-"]
+    assert [results[n]["model"]["name"] for n in "123"] == ["recommender", "recommender", "fallback"]
+    assert [item["item_id"] for item in results["3"]["items"]] == ["hit-9"]
+
+
 async def test_a_request_that_the_model_cannot_answer_is_a_dead_letter(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix), click(user=f"{prefix}-other", id="e2"))
-    agent.capability.on_replies([Failure(1, "ValueError: too odd")])
+    agent.capability.on_replies([Failure(1, "ValueError: too odd")], "v1")
     agent.answer(2, "x")
     results = await agent.results(2)
     origins = {result["data"]["user_id"]: result["data"]["origin"] for result in results}
@@ -176,7 +191,7 @@ async def test_what_is_retried_after_the_model_was_mended_is_answered_by_it_in_t
     agent: Agent, prefix: str
 ) -> None:
     await agent.deliver(click(user=prefix))
-    agent.capability.on_replies([Failure(1, "ValueError: too odd")])
+    agent.capability.on_replies([Failure(1, "ValueError: too odd")], "v1")
     await agent.results(1)
     await agent.until_acked(1)
     await agent.deliver(click(user=prefix))

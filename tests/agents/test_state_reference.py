@@ -5,6 +5,7 @@ import itertools
 import random
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -235,11 +236,33 @@ def test_differences_name_the_user_and_no_item() -> None:
     ]
 
 
-def test_counters_differ_when_they_are_off_by_more_than_rounding() -> None:
-    def state(fast: float) -> dict[str, StateDigest]:
-        return {"17": StateDigest(1, NOW, (), {"lamp": Counter(fast, 1.0, NOW)})}
+LAMP = Counter(1.0, 1.0, NOW)
+STATE = StateDigest(2, NOW, (("view:lamp:0", NOW), ("view:rug:1", NOW - 1)), {"lamp": LAMP}, {"lamp": NOW, "rug": -NOW})
 
-    assert differences(state(1.0), state(1.0 + 1e-12)) == []
-    assert differences(state(1.0), state(1.0 + 1e-6)) == [
-        "user 17: counters: 0 missing, 0 too many, 1 different, of 1"
-    ]
+
+@pytest.mark.parametrize(("found", "line"), [
+    ({"version": 1}, "version 1 instead of 2"),
+    ({"event_time_ms": NOW - 1}, f"newest event of {NOW - 1} ms instead of {NOW} ms"),
+    ({"history": STATE.history[:1]}, "history lines: 1 missing, 0 too many, 0 different, of 2"),
+    ({"history": (("view:lamp:0", NOW - 9), STATE.history[1])},
+     "history lines: 0 missing, 0 too many, 1 different, of 2"),
+    ({"counters": {}}, "counters: 1 missing, 0 too many, 0 different, of 1"),
+    ({"counters": {"lamp": LAMP, "rug": LAMP}}, "counters: 0 missing, 1 too many, 0 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(fast=1.0 + 1e-6)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(slow=1.0 - 1e-6)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(as_of_ms=NOW + 1)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"cart": {"lamp": NOW}}, "cart entries: 1 missing, 0 too many, 0 different, of 2"),
+    ({"cart": {"lamp": NOW, "rug": NOW}}, "cart entries: 0 missing, 0 too many, 1 different, of 2"),
+], ids=lambda value: next(iter(value)) if isinstance(value, dict) else "")
+def test_a_state_that_is_wrong_in_one_place_differs(found: dict[str, Any], line: str) -> None:
+    assert differences({"17": STATE}, {"17": msgspec.structs.replace(STATE, **found)}) == [f"user 17: {line}"]
+
+
+def test_counters_that_are_off_by_rounding_agree() -> None:
+    rounded = msgspec.structs.replace(STATE, counters={"lamp": Counter(1.0 + 1e-12, 1.0 - 1e-12, NOW)})
+    assert differences({"17": STATE}, {"17": rounded}) == []
+
+
+def test_a_user_whom_only_one_side_knows_differs() -> None:
+    assert differences({"17": STATE}, {}) != []
+    assert differences({}, {"17": STATE}) != []

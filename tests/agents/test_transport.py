@@ -135,7 +135,7 @@ class Harness:
 
     def owns(self, tp: TP) -> bool:
         window = self.consumer.window
-        return window is not None and window.assigned(Partition(*tp))
+        return window is not None and Partition(*tp) in window.partitions
 
     def flows(self) -> bool:
         return self.consumer.flow_active

@@ -90,6 +90,7 @@ def test_the_examples_cover_every_route_and_are_accepted() -> None:
     assert [outcome for outcome in outcomes if outcome.refusal] == [
         Outcome(Route.CLICKSTREAM, "RecordError: no value; only compacted topics withdraw"),
         Outcome(Route.TO_WORKER, "model 'recommender' is not served here: see Ready.models"),
+        Outcome(Route.CONTROL, "model 'recommender' is not served here: none yet"),
     ]
 
 

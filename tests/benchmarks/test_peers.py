@@ -321,7 +321,7 @@ def test_footfall_and_the_bare_loop_answer_every_event_once_and_are_reported(
     monkeypatch.setattr(bench, "WARM_S", 0.5)
     file = tmp_path / "report.json"
     code = command.main([
-        "--json", str(file), "--events", "600", "--rounds", "1", "--models", "5ms", "--seconds", "1", "--rate", "100",
+        "--json", str(file), "--events", "3000", "--rounds", "1", "--models", "5ms", "--seconds", "1", "--rate", "100",
         "--only", "footfall", "aiokafka",
     ])
     found = json.loads(file.read_bytes())

@@ -19,7 +19,7 @@ from benchmarks.streaming.crowd import Crowd, item_ids
 from benchmarks.streaming.served import Served, between
 from footfall.ledger import Latency, Ledger
 from schemas import events
-from schemas.inference import ModelRuns, WorkerStats
+from schemas.control import ModelRuns, ShedCounts, WorkerStats
 
 TOPIC = "t.clickstream.v1"
 
@@ -76,14 +76,15 @@ def test_arrivals_have_their_rate_and_no_memory() -> None:
 def stats(epoch: str = "e", shed: int = 0, **batches: tuple[int, int, float]) -> WorkerStats:
     """`batches`: by model, how many of how many requests, each step of a batch so many ms."""
     runs = tuple(
-        ModelRuns(model=model, batches=n, requests=requests, mean_batch_size=requests / n, padding_share=0.0,
-                  collate_ms=ms, forward_ms=10 * ms, reply_ms=2 * ms)
+        ModelRuns(model=model, batches=n, requests=requests, mean_batch_size=requests / n, max_batch_size=requests,
+                  batch_sizes=(), padding_share=0.0, wait_ms=0.0, collate_ms=ms, forward_ms=10 * ms, reply_ms=2 * ms,
+                  cost_error=0.0)
         for model, (n, requests, ms) in batches.items()
     )
     return WorkerStats(
         epoch=epoch, models=(), device="cpu", uptime_s=0, batches=sum(run.batches for run in runs),
-        requests=sum(run.requests for run in runs), failures=0, shed=shed, ignored=0, clients=1, mean_batch_size=0,
-        queued=0, busy_share=0, runs=runs,
+        requests=sum(run.requests for run in runs), failures=0, shed=ShedCounts(late=shed), ignored=0, clients=1,
+        mean_batch_size=0, queued=0, busy_share=0, runs=runs,
     )
 
 

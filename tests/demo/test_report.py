@@ -12,7 +12,8 @@ from footfall.demo.report import Report, Wall, build_report, render_report, writ
 from footfall.ledger import Ledger
 from footfall.replay.scoring import Scores
 from footfall.stack import Broker, Cache
-from schemas.inference import ModelInfo, WorkerStats
+from schemas.control import WorkerStats
+from schemas.inference import ModelInfo
 
 CONTRACT = (
     "events_in", "events_acked", "results_out", "lost", "duplicated", "older_over_newer", "dead_letters",
@@ -21,7 +22,7 @@ CONTRACT = (
 )
 STATS = WorkerStats(
     epoch="e", models=(ModelInfo("recommender", "v1", ()),), device="cpu", uptime_s=10, batches=4, requests=10,
-    failures=0, shed=0, ignored=0, clients=1, mean_batch_size=2.5, queued=0, busy_share=0.4,
+    failures=0, ignored=0, clients=1, mean_batch_size=2.5, queued=0, busy_share=0.4,
 )
 REST: dict[str, Any] = {
     "device": "cpu", "broker": Broker("tansu", "0.6.0"), "cache": Cache("valkey", "9.1.2"), "late_scores": 0,

@@ -6,8 +6,9 @@ told different things are one case as soon as their portraits are equal. Knows n
 
 import asyncio
 import contextlib
+import itertools
 import re
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +24,7 @@ from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
 from agents.publisher import Headers, OnDelivered, Publisher
 from agents.recommend import Recommend
-from agents.state.store import Applied, StoredResult, UserChanges, UserStore
+from agents.state.store import Applied, Debt, StoredResult, UserChanges, UserStore
 from agents.transport.consumer import Chunk
 from agents.transport.intake import chunks
 from schemas.inference import Failure, ModelInfo, RecommendResult, Reply
@@ -39,7 +40,7 @@ Step = tuple[Any, ...]  # the name of one of the methods under "what it may be t
 
 
 class Call(NamedTuple):
-    """What a process asks of Redis: `kind` is apply, finish or read; `each` are the arguments of one pipeline."""
+    """What a process asks of Redis: `kind` is a method of `twins.Redis`; `each` are the arguments of one pipeline."""
 
     kind: str
     each: tuple[Any, ...]
@@ -63,6 +64,7 @@ class Outside(NamedTuple):
     failure: str
     asked_in_vain: bool
     may_repay: bool  # owes somebody, and has nothing else to do
+    may_inherit: bool  # has not asked what the owner before it owed
 
 
 class _Loop(asyncio.BaseEventLoop):
@@ -104,6 +106,14 @@ class _Store:
 
     async def results_of(self, users: Sequence[str]) -> list[bytes | None]:
         return await self._ask(Call("read", tuple(users)))
+
+    async def note_debts(self, debts: Mapping[str, Debt], over: Mapping[str, Partition]) -> None:
+        forgotten = [(user, partition, None) for user, partition in over.items()]
+        noted = [(user, debt.partition, debt) for user, debt in debts.items()]
+        await self._ask(Call("note", (*forgotten, *noted)))
+
+    async def debts_of(self, partitions: Collection[Partition]) -> dict[str, Debt]:
+        return dict(itertools.chain(*await self._ask(Call("owed", tuple(sorted(partitions))))))
 
     async def _ask(self, call: Call) -> list[Any]:
         if not call.each:
@@ -243,7 +253,7 @@ class Process:
 
     def _replied(self, reply: Reply) -> None:
         del self._worker.requests[0]
-        self._recommend.on_replies([reply])
+        self._recommend.on_replies([reply], "v1")
 
     # -- what is seen of it
 
@@ -251,8 +261,13 @@ class Process:
         return Outside(
             tuple(self._store.open), len(self._worker.requests), tuple([sent for sent, _ in self._outbox.waiting]),
             self._windows[-1].positions(), self._failure, self._asked_in_vain,
-            may_repay=bool(len(self._fallback)) and not len(self._recommend.coalescer) and not self._store.open,
+            may_repay=self._is_idle and bool(len(self._fallback)),
+            may_inherit=self._is_idle and self._recommend._inherited_in is not self._windows[-1],
         )
+
+    @property
+    def _is_idle(self) -> bool:
+        return not len(self._recommend.coalescer) and not self._store.open
 
     def portrait(self) -> Hashable:
         requests = self._worker.requests
@@ -264,7 +279,8 @@ class Process:
         return Portrait(by_hand, self._name).of((
             self._prefix, len(self._names), self._loop.now_s, self._failure, self._asked_in_vain,
             sorted(self._adds_nothing.items()), self._windows, self._recommend.coalescer, waiting, len(requests),
-            self._recommend._held, self._recommend._repaying, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
+            self._recommend._held, self._recommend._repaying,
+            self._recommend._inherited_in, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
             self._store.open, self._outbox.waiting, [task.get_coro() for task in self._tasks],
         ))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model_core.recommender import checkpoint
-from model_core.recommender.checkpoint import CheckpointError
+from model_core.runner import CheckpointError
 
 
 @pytest.fixture

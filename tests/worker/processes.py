@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from agents.worker_client import WorkerClient
-from schemas.inference import ModelInfo, Reply, UserState
+from schemas.inference import ModelInfo, RecommendResult, Reply, UserState
 
 BOUND_S = 30
 PLENTY_MS = 60_000
@@ -44,13 +44,16 @@ class Agent:
         self.replies: dict[int, Reply] = {}
         self.sizes: list[int] = []
         self.models: list[ModelInfo] = []
+        self.versions: list[str] = []  # of each message of results
         self.changed = asyncio.Condition()
         self.client = WorkerClient(
-            endpoints, "stub", on_replies=self.on_replies, on_ready=self.models.append, heartbeat_s=0.05
+            endpoints, "stub", on_replies=self.on_replies, on_model=self.models.append, heartbeat_s=0.05
         )
 
-    def on_replies(self, replies: Sequence[Reply]) -> None:
+    def on_replies(self, replies: Sequence[Reply], version: str) -> None:
         self.sizes.append(len(replies))
+        if any(isinstance(reply, RecommendResult) for reply in replies):
+            self.versions.append(version)
         for reply in replies:
             assert reply.id not in self.replies, "answered twice"
             self.replies[reply.id] = reply

@@ -1,7 +1,8 @@
 """One device and its queue on a virtual clock: the policy under load, without threads, sockets or luck.
 
 Knows `Backlog` and `CostModel` as the pipeline uses them: the slot is reserved, then a batch is bound, then the device
-takes it. Costs are made up (`a + b·n` seconds); arrivals are drawn from a seed.
+takes it. Costs are made up (`a + b·n` seconds), and what a batch takes is `noise` around that; arrivals and noise are
+drawn from a seed.
 """
 
 import heapq
@@ -29,6 +30,16 @@ class Load:
     arrivals_s: Iterator[float]
     budget_s: float
     length: int = 1
+
+
+@dataclass(frozen=True)
+class Running:
+    """What the device does, until when, and until when it was expected to."""
+
+    plan: Plan
+    began_s: float
+    ends_s: float
+    expected_s: float
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Simulation:
 
     def __init__(
         self, models: Mapping[str, Batching], cost: Callable[[str, int, int], float], *,
-        collate_s: float = 0.0, steps: int = 8,
+        collate_s: float = 0.0, steps: int = 8, noise: float = 0.0, seed: int = 0,
     ) -> None:
         self.costs = {name: CostModel(batching.lengths) for name, batching in models.items()}
         for name, batching in models.items():  # warm-up
@@ -74,9 +85,10 @@ class Simulation:
         self.backlog = Backlog(models, self.costs, max_pending=1_000_000)
         self.served = {name: Served() for name in models}
         self._models, self._cost, self._collate_s, self._steps = models, cost, collate_s, steps
+        self._noise, self._chance = noise, random.Random(seed)
         self._client, self._ids = Client(b"c", 0.0), 0
         self._arrived: dict[int, float] = {}
-        self._running: tuple[Plan, float] | None = None  # and when it ends
+        self._running: Running | None = None
         self._bound: tuple[Plan, float] | None = None  # the prefetched batch, and when it is ready for the device
         self._generating: dict[str, list[tuple[Pending, int]]] = {}
 
@@ -88,14 +100,14 @@ class Simulation:
         now_s = 0.0
         while now_s < until_s:
             wake_s = [until_s, self._bind(now_s), self._start(now_s)]
-            wake_s += [self._running[1]] if self._running else []
+            wake_s += [self._running.ends_s] if self._running else []
             wake_s += [upcoming[0]] if upcoming else []
             now_s = max(now_s, min(wake_s))
             while upcoming is not None and upcoming[0] <= now_s:
                 self._arrive(upcoming[1], upcoming[0])
                 upcoming = next(arrivals, None)
-            if self._running and self._running[1] <= now_s:
-                self._finish(self._running[0], now_s)
+            if self._running and self._running.ends_s <= now_s:
+                self._finish(self._running)
                 self._running = None
         return self.served
 
@@ -103,12 +115,13 @@ class Simulation:
         """Bind a batch if it is time; when to look again."""
         if self._bound is not None:
             return math.inf
-        plan = self.backlog.take(now_s, self._running[1] if self._running else now_s, self._collate_s)
+        plan = self.backlog.take(now_s, self._running.expected_s if self._running else now_s)
         if not isinstance(plan, Plan):
             return plan.at_s if isinstance(plan, Later) else math.inf
         self._count_shed(plan)
         if plan.batch or self._active(plan.model):
             self._bound = (plan, now_s + self._collate_s)
+            self.backlog.collated(plan.model, max(1, len(plan.batch)), self._collate_s)
         return now_s
 
     def _start(self, now_s: float) -> float:
@@ -118,7 +131,10 @@ class Simulation:
         plan, ready_s = self._bound
         if ready_s > now_s:
             return ready_s
-        self._bound, self._running = None, (plan, now_s + self._cost(plan.model, plan.length, max(1, len(plan.batch))))
+        n = max(1, len(plan.batch))
+        took_s = self._cost(plan.model, plan.length, n) * self._chance.lognormvariate(0, self._noise)
+        expected_s = now_s + self.costs[plan.model].mean_s(plan.length, n)
+        self._bound, self._running = None, Running(plan, now_s, now_s + took_s, expected_s)
         return now_s
 
     def _arrive(self, load: Load, at_s: float) -> None:
@@ -136,11 +152,12 @@ class Simulation:
         self.served[plan.model].shed += len(plan.shed)
         self._client.outstanding.difference_update(pending.request.id for pending in plan.shed)
 
-    def _finish(self, plan: Plan, now_s: float) -> None:
+    def _finish(self, running: Running) -> None:
+        plan, now_s = running.plan, running.ends_s
         served, n = self.served[plan.model], max(1, len(plan.batch))
-        took_s = self._cost(plan.model, plan.length, n)
+        took_s = now_s - running.began_s
         self.costs[plan.model].observe(plan.length, n, took_s)
-        self.backlog.ran(plan.model, took_s)
+        self.backlog.ran(plan.model, took_s, now_s)
         served.busy_s += took_s
         served.sizes.append(n)
         done = list(plan.batch)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from msgspec import Raw
 
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped
+from model_core.batching.events import Answered, Event, Loaded, Stopped
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.runner import Batching, DeviceFault, GeneratingRunner, InvalidInput, Service
 from model_core.stub import StubRunner

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from model_core.batching.pipeline import Answered, Event, Loaded, Pipeline, Stopped
+from model_core.batching.events import Answered, Event, Loaded, Stopped
+from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
 from model_core.runner import Batching, DeviceFault, InvalidInput

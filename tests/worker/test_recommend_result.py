@@ -20,7 +20,7 @@ candidates = st.builds(
 
 @given(st.lists(candidates, max_size=64, unique_by=lambda c: c.item_id))
 def test_candidates_survive_the_wire_unchanged(given_candidates: list[RecommendedItem]) -> None:
-    sent = Replies("e", (RecommendResult.of(7, given_candidates),))
+    sent = Replies("e", "1", (RecommendResult.of(7, given_candidates),))
     message = to_agent_decoder.decode(to_agent_encoder.encode(sent))
     assert message == sent
     assert isinstance(message, Replies)

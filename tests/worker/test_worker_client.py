@@ -27,6 +27,7 @@ from schemas.inference import (
     Submit,
     ToAgent,
     ToWorker,
+    Updated,
     to_agent_encoder,
     to_worker_decoder,
 )
@@ -83,9 +84,13 @@ def endpoint() -> Iterator[str]:
 @asynccontextmanager
 async def client_of(
     endpoint: str, clock: Clock, on_replies: Callable[[Sequence[Reply]], None] = lambda _: None,
+    on_model: Callable[[ModelInfo], None] = lambda _: None,
     on_lost: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> AsyncIterator[WorkerClient]:
-    client = WorkerClient([endpoint], "m", on_replies=on_replies, on_lost=on_lost, clock=clock, heartbeat_s=0.01)
+    client = WorkerClient(
+        [endpoint], "m", on_replies=lambda replies, _: on_replies(replies), on_model=on_model, on_lost=on_lost,
+        clock=clock, heartbeat_s=0.01,
+    )
     await client.start()
     try:
         yield client
@@ -124,7 +129,7 @@ async def test_away_grows_until_a_worker_is_ready(endpoint: str) -> None:
 async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(endpoint: str) -> None:
     clock, replies, lost = Clock(), list[Reply](), list[int]()
     worker = FakeWorker(endpoint)
-    async with client_of(endpoint, clock, replies.extend, lost.extend) as client:
+    async with client_of(endpoint, clock, replies.extend, on_lost=lost.extend) as client:
         await worker.hear(Hello)
         worker.say(ready("one"))
         client.submit(1, 0, STATE, 60_000)
@@ -134,7 +139,7 @@ async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(e
         await until(lambda: not client.available)
         assert (client.outstanding, client.queued, lost) == (0, 1, [1])
         late = RecommendResult.of(1, [])
-        worker.say(Replies("one", (late,)))
+        worker.say(Replies("one", "1", (late,)))
         await worker.hear(Hello)
         worker.say(ready("two"))
         second = await worker.hear(Submit)
@@ -142,7 +147,7 @@ async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(e
         assert (first.epoch, second.epoch) == ("one", "two")
         assert [(r.id, r.budget_ms) for r in second.requests] == [(1, 56_900)]
         assert replies == []
-        worker.say(Replies("two", (late, late)))
+        worker.say(Replies("two", "1", (late, late)))
         await until(lambda: replies == [late])
         assert (client.outstanding, client.queued) == (0, 0)
     worker.close()
@@ -174,7 +179,7 @@ async def test_what_is_submitted_in_one_turn_leaves_in_one_message_within_the_cr
         assert isinstance(first, Submit)
         assert [r.id for r in first.requests] == [0, 1]
         assert (client.outstanding, client.queued) == (2, 1)
-        worker.say(Replies("e", (RecommendResult.of(0, []),)))
+        worker.say(Replies("e", "1", (RecommendResult.of(0, []),)))
         second = await worker.hear(Submit)
         assert isinstance(second, Submit)
         assert [r.id for r in second.requests] == [2]
@@ -197,7 +202,31 @@ async def test_a_worker_of_another_protocol_is_reported_once(
     worker.close()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 3
-    assert "it does not speak footfall/1: upgrade the older of the two" in errors[0]
+    assert "it does not speak footfall/2: upgrade the older of the two" in errors[0]
+
+
+async def test_who_was_connected_all_the_time_hears_of_a_reload_and_of_who_answered(endpoint: str) -> None:
+    worker, models, versions = FakeWorker(endpoint), list[ModelInfo](), list[str]()
+    client = WorkerClient(
+        [endpoint], "m", on_replies=lambda _, version: versions.append(version), on_model=models.append,
+        heartbeat_s=0.01,
+    )
+    await client.start()
+    await worker.hear(Hello)
+    worker.say(ready("e"))
+    for request_id in (1, 2):
+        client.submit(request_id, 0, STATE, 60_000)
+    await worker.hear(Submit)
+    new = ModelInfo("m", "2", ("8", "7"))
+    worker.say(Updated("e", new))
+    worker.say(Replies("e", "1", (RecommendResult.of(1, []),)))
+    worker.say(Replies("e", "2", (RecommendResult.of(2, []),)))
+    await until(lambda: len(versions) == 2)
+    assert versions == ["1", "2"]
+    assert models == [ModelInfo("m", "1", ("7",)), new]
+    assert (client.model, client.outstanding, client.queued) == (new, 0, 0)
+    await client.stop()
+    worker.close()
 
 
 async def test_a_worker_without_our_model_does_not_count(endpoint: str) -> None:
@@ -212,7 +241,7 @@ async def test_a_worker_without_our_model_does_not_count(endpoint: str) -> None:
 
 def test_no_endpoint_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(ValueError, match="FOOTFALL_WORKERS"):
-        WorkerClient([], "m", on_replies=lambda _: None)
+        WorkerClient([], "m", on_replies=lambda *_: None)
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -221,7 +250,7 @@ def test_no_message_waits_for_a_heartbeat(endpoint: str, run: Callable[[Coroutin
 
     async def ping_pong() -> None:
         answered = asyncio.Event()
-        client = WorkerClient([endpoint], "m", on_replies=lambda _: answered.set(), heartbeat_s=3600)
+        client = WorkerClient([endpoint], "m", on_replies=lambda *_: answered.set(), heartbeat_s=3600)
         worker = FakeWorker(endpoint)
         await client.start()
         await worker.hear(Hello)
@@ -229,7 +258,7 @@ def test_no_message_waits_for_a_heartbeat(endpoint: str, run: Callable[[Coroutin
         for request_id in range(300):
             client.submit(request_id, 0, STATE, 1000)
             await worker.hear(Submit)
-            worker.say(Replies("e", (RecommendResult.of(request_id, []),)))
+            worker.say(Replies("e", "1", (RecommendResult.of(request_id, []),)))
             async with asyncio.timeout(BOUND_S):
                 await answered.wait()
             answered.clear()
@@ -241,7 +270,7 @@ def test_no_message_waits_for_a_heartbeat(endpoint: str, run: Callable[[Coroutin
 
 async def test_a_reply_that_arrives_while_the_client_sends_is_not_overlooked(endpoint: str) -> None:
     answered = asyncio.Event()
-    client = WorkerClient([endpoint], "m", on_replies=lambda _: answered.set(), heartbeat_s=3600)
+    client = WorkerClient([endpoint], "m", on_replies=lambda *_: answered.set(), heartbeat_s=3600)
     worker = FakeWorker(endpoint)
     await client.start()
     await worker.hear(Hello)
@@ -250,7 +279,7 @@ async def test_a_reply_that_arrives_while_the_client_sends_is_not_overlooked(end
     client.submit(2, 0, STATE, 1000)
     await worker.hear(Submit)
     await asyncio.sleep(0)
-    worker.say(Replies("e", (RecommendResult.of(1, []),)))
+    worker.say(Replies("e", "1", (RecommendResult.of(1, []),)))
     descriptor = client._links[0].dealer.fileno()
     assert select.select([descriptor], [], [], BOUND_S)[0]  # it has arrived, and the loop has not seen it
     client.cancel([2])  # sends, which takes the signal away

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import Raw
 
 from agents.worker_pool import WorkerPool
-from schemas.inference import Failure, ModelInfo, Ready, RecommendResult, Replies, Reply, Shed
+from schemas.inference import Failure, ModelInfo, Ready, RecommendResult, Replies, Reply, Shed, Updated
 
 STATE = Raw(b"\x90")
 WORKERS = 3
@@ -86,16 +86,16 @@ class PoolMachine(RuleBasedStateMachine):
         make = ANSWERS[kind]
         replies = [make(request_id) for request_id in taken]
         wanted = {i for i in taken if i in self.open}
-        accepted = self.pool.replies(worker, Replies(self.epoch(worker), (*replies, *replies)))
+        accepted = self.pool.replies(worker, Replies(self.epoch(worker), "1", (*replies, *replies)))
         assert {reply.id for reply in accepted} == (wanted if self.up[worker] else set())
         self.accept(accepted)
 
     @rule(worker=workers)
     def answers_of_another_epoch_or_of_a_stranger_are_dropped(self, worker: int) -> None:
         theirs = tuple(result(i) for i in self.at_worker[worker])
-        assert self.pool.replies(worker, Replies("older", theirs)) == []
+        assert self.pool.replies(worker, Replies("older", "1", theirs)) == []
         others = tuple(result(i) for i in self.open.difference(self.at_worker[worker]))
-        assert self.pool.replies(worker, Replies(self.epoch(worker), others)) == []
+        assert self.pool.replies(worker, Replies(self.epoch(worker), "1", others)) == []
 
     @rule(ids=st.sets(st.integers(0, 60), max_size=5))
     def cancel(self, ids: set[int]) -> None:
@@ -191,12 +191,39 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     assert message.requests[0].budget_ms == 8000
 
 
+def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there() -> None:
+    pool = WorkerPool("m", 1)
+    pool.ready(0, ready("new"))
+    pool.submit(1, 0, STATE, 10.0)
+    pool.dispatch(0.0)
+    pool.left(0, "old")
+    pool.draining(0, "old")
+    assert (pool.available, pool.outstanding, pool.queued) == (True, 1, 0)
+    pool.left(0, "new")
+    assert (pool.available, pool.outstanding, pool.queued) == (False, 0, 1)
+
+
 def test_a_worker_that_serves_other_models_gets_nothing() -> None:
     pool = WorkerPool("m", 1)
     assert pool.ready(0, ready("a", model="other")) is None
     pool.submit(1, 0, STATE, 9.0)
     assert pool.dispatch(0.0).submits == ()
     assert not pool.available
+
+
+def test_a_reloaded_model_replaces_what_its_worker_served_and_nothing_moves() -> None:
+    pool = WorkerPool("m", 2)
+    pool.ready(0, ready("a"))
+    pool.submit(1, 0, STATE, 9.0)
+    pool.dispatch(0.0)
+    new = ModelInfo("m", "2", ("8",))
+    assert pool.updated(0, Updated("a", new)) == new == pool.model
+    assert (pool.outstanding, pool.queued) == (1, 0)
+    assert pool.updated(0, Updated("older", ModelInfo("m", "3", ()))) is None
+    assert pool.updated(0, Updated("a", ModelInfo("another", "3", ()))) is None
+    assert pool.updated(1, Updated("a", ModelInfo("m", "3", ()))) is None  # it has not been ready
+    assert pool.model == new
+    assert pool.replies(0, Replies("a", "2", (result(1),))) == [result(1)]
 
 
 def test_an_id_that_is_held_cannot_be_submitted_again() -> None:

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 import zmq
 
-from model_core.control import WorkerUnreachable, query_stats
+from model_core.control import WorkerUnreachable, query_stats, reload_model
 from model_core.stub import stub_result
+from schemas.control import Reload
 from schemas.inference import (
     PROTOCOL,
     Draining,
@@ -111,7 +112,7 @@ async def test_batches_grow_while_the_worker_is_busy(processes: Processes) -> No
     # how many arrive during one batch is the machine's affair; one by one they would take 40 batches
     assert max(agent.sizes) >= 5
     assert stats.batches <= 12
-    assert (stats.requests, stats.failures, stats.shed, stats.queued, stats.clients) == (40, 0, 0, 0, 1)
+    assert (stats.requests, stats.failures, stats.queued, stats.clients) == (40, 0, 0, 1)
     assert stats.mean_batch_size == stats.requests / stats.batches
     assert 0 < stats.busy_share <= 1
     (runs,) = stats.runs
@@ -133,6 +134,32 @@ async def test_sigterm_answers_what_was_accepted_and_leaves_the_rest_for_the_nex
         processes.start(name="w")
         await agent.answered(40)
         assert all(isinstance(reply, RecommendResult) for reply in agent.replies.values())
+
+
+async def test_a_worker_reloads_while_requests_stream(processes: Processes) -> None:
+    processes.start("--stub-ms", "1", "--max-batch", "4")
+    folder = processes.directory / "stub-2"
+    folder.mkdir()
+    async with connected(processes.endpoint()) as agent:
+        await agent.until(lambda: agent.client.available)
+        asked = Reload(model="stub", path=str(folder))
+        reloading = asyncio.create_task(
+            asyncio.to_thread(reload_model, processes.endpoint("w-control"), asked, BOUND_S)
+        )
+        count = 0
+        while not reloading.done() or count < 100:
+            agent.submit(range(count, count + 5))
+            count += 5
+            await agent.answered(count - 10)
+        agent.submit(range(count, count + 5))
+        await agent.answered(count + 5)
+        assert (await reloading).previous == "stub-1"
+        await agent.until(lambda: agent.models[-1].version == "stub-2")
+    assert agent.versions == sorted(agent.versions)
+    assert agent.versions[-1] == "stub-2"
+    for request_id, reply in agent.replies.items():
+        assert reply in (stub_result(request_id), stub_result(request_id, version="stub-2"))
+    assert agent.replies[count] == stub_result(count, version="stub-2")
 
 
 async def test_a_killed_worker_loses_nothing(processes: Processes) -> None:
@@ -225,7 +252,7 @@ def test_another_protocol_is_refused_by_name(processes: Processes) -> None:
     processes.start()
     with Wire(processes.endpoint()) as wire:
         wire.socket.send_multipart([b"footfall/99", to_worker_encoder.encode(Hello("test"))])
-        assert wire.receive() == Refused("this worker speaks footfall/1: upgrade the older of the two")
+        assert wire.receive() == Refused("this worker speaks footfall/2: upgrade the older of the two")
 
 
 def test_malformed_messages_are_refused_and_do_no_harm(processes: Processes) -> None:
@@ -261,7 +288,7 @@ def test_requests_of_another_epoch_are_ignored(processes: Processes) -> None:
         ready = wire.hello()
         wire.send(Submit("older", "stub", (RecommendRequest(1, 1000, 0, state()),)))
         wire.send(Submit(ready.epoch, "stub", (RecommendRequest(2, 1000, 0, state()),)))
-        assert wire.receive() == Replies(ready.epoch, (stub_result(2),))
+        assert wire.receive() == Replies(ready.epoch, "stub-1", (stub_result(2),))
         wire.send(Ping(5))
         assert wire.receive() == Pong(5)
 
@@ -292,7 +319,7 @@ def test_a_client_that_says_hello_again_starts_with_nothing_outstanding(processe
         wire.send(Submit(epoch, "stub", tuple(RecommendRequest(i, PLENTY_MS, 0, state()) for i in range(4))))
         assert wire.hello().epoch == epoch
         wire.send(Submit(epoch, "stub", (RecommendRequest(9, PLENTY_MS, 0, state()),)))
-        assert wire.receive() == Replies(epoch, (stub_result(9),))
+        assert wire.receive() == Replies(epoch, "stub-1", (stub_result(9),))
 
 
 def test_a_draining_worker_says_so_answers_and_says_goodbye(processes: Processes) -> None:
@@ -300,12 +327,12 @@ def test_a_draining_worker_says_so_answers_and_says_goodbye(processes: Processes
     with Wire(processes.endpoint()) as wire:
         epoch = wire.hello().epoch
         wire.send(Submit(epoch, "stub", tuple(RecommendRequest(i, PLENTY_MS, 0, state()) for i in range(4))))
-        assert wire.receive() == Replies(epoch, (stub_result(0),))
+        assert wire.receive() == Replies(epoch, "stub-1", (stub_result(0),))
         process.send_signal(signal.SIGINT)
         rest = [wire.receive() for _ in range(5)]
         assert rest.index(Draining(epoch)) < 4
         assert [message for message in rest if message != Draining(epoch)] == [
-            *(Replies(epoch, (stub_result(i),)) for i in (1, 2, 3)),
+            *(Replies(epoch, "stub-1", (stub_result(i),)) for i in (1, 2, 3)),
             Goodbye(epoch),
         ]
         assert process.wait(BOUND_S) == 0
