@@ -288,6 +288,20 @@ async def test_rule_3_what_follows_on_is_delivered_without_a_seek(harness: Harne
     assert harness.thread.sought_back == []
 
 
+async def test_rule_3_a_log_that_was_cut_off_or_made_anew_is_read_from_where_it_begins(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker has no offset 1000 any more: aiokafka goes to the beginning. What is there was never delivered."""
+    harness.start_at(1, p0=1000)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(3, 8)})
+    harness.start_at(1, p0=3)
+    harness.thread.fetches.put_nowait({P0: records(3, 9)})
+    assert await harness.delivered() == [list(range(3, 10))]
+    assert harness.thread.committed == [{Partition(*P0): 3, "generation": 1}]
+    assert "1000" in caplog.text
+
+
 async def test_rule_4_the_first_commit_of_a_group_does_not_pass_an_unfinished_head(harness: Harness) -> None:
     harness.start_at(1, p0=0)
     harness.resume()
