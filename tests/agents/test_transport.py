@@ -224,6 +224,35 @@ async def test_rule_1_a_second_resume_reads_again_what_it_cleared_from_the_queue
     assert await harness.delivered() == [list(range(8))]
 
 
+async def test_rule_1_an_old_fetch_is_not_judged_by_what_the_new_epoch_expects(harness: Harness) -> None:
+    """It would look like a log that was cut off, and move the group to its beginning."""
+    harness.start_at(1, p0=1000)
+    harness.resume()
+    await asyncio.wait_for(harness.thread.fetching.wait(), 5)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(3, 8)})
+    harness.start_at(1, p0=1000)
+    harness.thread.fetches.put_nowait({P0: records(1000, 1001)})
+    assert await harness.delivered() == [[1000, 1001]]
+    assert (harness.thread.committed, harness.thread.sought_back) == ([], [])
+
+
+async def test_rule_1_a_second_resume_while_a_gap_is_sought_back_ends_the_delivery_of_the_rest(
+    harness: Harness,
+) -> None:
+    await harness.rebalance(2, P0, P1)
+    harness.start_at(2, p0=3, p1=0)
+
+    async def resume() -> None:
+        harness.resume()
+
+    harness.thread.while_seeking = resume
+    harness.start_at(2, p0=3, p1=0)
+    harness.thread.fetches.put_nowait({P0: records(9, 10), P1: records(0, 5, partition=1)})
+    harness.thread.fetches.put_nowait({P1: records(0, 6, partition=1)})
+    assert await harness.delivered() == [list(range(7))]
+
+
 async def test_rule_1_a_rebalance_while_a_gap_is_sought_back_ends_the_delivery_of_the_rest(harness: Harness) -> None:
     await harness.rebalance(2, P0, P1)
     harness.start_at(2, p0=3, p1=0)
