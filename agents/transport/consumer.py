@@ -15,7 +15,8 @@ assignment; both lose events on real Kafka. Not for apps with tables, nor for `e
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from agents.ack_window import AckWindow, Partition
+from agents.liveness import FROZEN
 from agents.transport.thread import GaplessThread
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class GaplessConsumer(driver.Consumer):
         self._given_up: AckWindow | None = None
         self._next: dict[Partition, int] = {}  # the offset expected next from the fetcher
         self._committed: dict[Partition, int] = {}
+        self._end: Callable[[int], object] = os._exit  # no clean-up: that would send what is held
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> GaplessThread:
@@ -79,7 +82,12 @@ class GaplessConsumer(driver.Consumer):
         self.app.flow_control.suspend()
         self._active_partitions.difference_update(revoked)
         self._paused_partitions.difference_update(revoked)
+        window = self._window
         await self._on_partitions_revoked(revoked)  # waits for work in hand and commits it
+        if window.in_hand and self.app.unsent() and not self.app.should_stop:  # type: ignore[attr-defined]
+            logger.critical("results are stored and cannot be sent before others take over: this process ends, or they "
+                            "would reach the topic after newer ones; its events will be read again")
+            self._end(FROZEN)
         self._forget()  # Faust forgets *before* that commit
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import faust
 import pytest
 from aiokafka import ConsumerRecord
 from faust.types import TP
 
 import agents.transport  # noqa: F401 - registers gapless://
 from agents.ack_window import Partition
+from agents.app import App
+from agents.liveness import FROZEN
 from agents.transport import consumer
 from agents.transport.consumer import MAX_QUEUED_CHUNKS, Chunk, GaplessConsumer
 from agents.transport.intake import chunks
@@ -76,7 +77,7 @@ class Harness:
     """A real consumer of a real app, whose thread is scripted and whose agent is the test."""
 
     def __init__(self) -> None:
-        self.app = faust.App("test", broker="gapless://127.0.0.1:1", store="memory://", web_enabled=False)
+        self.app = App("test", broker="gapless://127.0.0.1:1", store="memory://", web_enabled=False)
         self.consumer = ScriptedConsumer(
             self.app.transport, self.app.topics.on_message,
             on_partitions_revoked=self._revoked, on_partitions_assigned=self._assigned,
@@ -414,6 +415,20 @@ async def test_a_revocation_does_not_wait_for_ever_and_the_end_of_the_app_not_on
     assert harness.thread.committed == [{Partition(*P0): 1, "generation": 1}]
     monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 3600.0)
     await asyncio.wait_for(harness.consumer.wait_empty(), 5)
+
+
+@pytest.mark.parametrize(("unsent", "done", "exit_codes"), [(True, 1, [FROZEN]), (False, 1, []), (True, 2, [])])
+async def test_who_cannot_send_what_it_has_stored_before_others_take_over_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, *, unsent: bool, done: int, exit_codes: list[int]
+) -> None:
+    """As when the broker of the results is away for this process only: what it sent later would be older."""
+    await harness.finish(done, of=2)
+    monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 0.0)
+    harness.app.unsent = lambda: unsent
+    ended: list[int] = []
+    harness.consumer._end = ended.append
+    await asyncio.wait_for(harness.consumer.on_partitions_revoked({P0}), 5)
+    assert ended == exit_codes
 
 
 async def test_nobody_waits_for_what_a_crashed_agent_had_in_hand(harness: Harness) -> None:
