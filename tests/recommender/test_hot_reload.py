@@ -137,7 +137,7 @@ def test_a_stream_of_requests_does_not_notice_a_reload_but_by_its_answers(
             stream.go_on()
         in_service = bench.server._pipeline._models["recommender"]
         assert isinstance(in_service, RecommenderRunner)
-        memory = weakref.ref(in_service._table)
+        memory = weakref.ref(in_service._model.item.weight)
         del in_service
         asked = Reload(model="recommender", path=str(retrained), sha256=new.description.weights_sha256)
         asking = threading.Thread(target=lambda: outcome.append(reload_model(bench.control, asked, BOUND_S)))
