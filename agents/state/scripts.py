@@ -30,7 +30,8 @@ RETRY_S = (0.05, 0.1, 0.3, 1.0)
 TIMEOUT_S = 5.0  # of one pipeline: one timer, where redis-py's own would be one per reply
 LONGEST_S = 20.0  # doubles so far: a Redis that is merely slow must get through a pipeline some time
 AWAY = (  # OSError holds TimeoutError, ClusterDownError holds MasterDownError
-    ConnectionError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError, OSError,
+    ConnectionError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError, NoScriptError,
+    OSError,
 )
 AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY")  # no writes for now: a full disk, a failover, a slow script
 
@@ -98,4 +99,4 @@ class Script:
             return await send_all(self._redis, [("EVALSHA", self._sha, *call) for call in calls])
         except NoScriptError:  # Redis was restarted; every call is safe to repeat
             self._sha = ""
-            return await self._pipeline(calls)
+            raise

@@ -11,13 +11,15 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from agents.ack_window import Partition
 from agents.state.changes import Change, event_id
 from agents.state.connection import connect
 from agents.state.scripts import is_away
-from agents.state.store import Applied, StoredResult, UserChanges, UserStore
+from agents.state.store import Applied, Debt, StoredResult, UserChanges, UserStore
 from footfall.stack import Stack
 from schemas import keys
 from schemas.inference import UserState, user_state_decoder
+from schemas.results import Trigger
 
 pytestmark = pytest.mark.stack
 DAY_MS = 86_400_000
@@ -255,6 +257,23 @@ async def test_every_user_key_has_a_time_to_live(store: UserStore, redis: Redis,
     await store.store_results([StoredResult(prefix, 1, b"{}", None)])
     async for key in redis.scan_iter(match=f"user:{{{prefix}}}*"):
         assert 0 < await redis.ttl(key) <= 90 * 86_400, key
+
+
+async def test_debts_are_kept_by_partition_until_they_are_over(
+    store: UserStore, redis: Redis, prefix: str
+) -> None:
+    here, there = Partition(prefix, 0), Partition(prefix, 1)
+    debts = {
+        user: Debt(partition, session, Trigger("s", user), NOW, ("lamp",))
+        for user, partition, session in (("a", here, None), ("b", there, None), ("c", here, None), ("d", here, "s"))
+    }
+    await store.note_debts(debts, {})
+    assert await store.debts_of([here]) == {"a": debts["a"], "c": debts["c"]}
+    assert await store.debts_of([here, there]) == {user: debts[user] for user in "abc"}
+    assert 0 < await redis.ttl(keys.owed(*here)) <= 90 * 86_400
+    newer = debts["a"]._replace(trigger_time_ms=NOW + 1)
+    await store.note_debts({"a": newer}, {"a": here, "c": here})  # over, and owed anew
+    assert await store.debts_of([here]) == {"a": newer}
 
 
 async def test_scripts_survive_a_flush_of_the_script_cache(

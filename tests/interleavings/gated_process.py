@@ -40,10 +40,14 @@ Step = tuple[Any, ...]  # the name of one of the methods under "what it may be t
 
 
 class Call(NamedTuple):
-    """What a process asks of Redis: `kind` is a method of `twins.Redis`; `each` are the arguments of one pipeline."""
+    """What a process asks of Redis: `kind` is a method of `twins.Redis`; `each` are the arguments of one pipeline.
+
+    `nth`: among equal calls that are open at once.
+    """
 
     kind: str
     each: tuple[Any, ...]
+    nth: int = 0
 
 
 class Sent(NamedTuple):
@@ -118,7 +122,8 @@ class _Store:
     async def _ask(self, call: Call) -> list[Any]:
         if not call.each:
             return []
-        assert call not in self.open
+        while call in self.open:
+            call = call._replace(nth=call.nth + 1)
         answered = self.open[call] = asyncio.get_running_loop().create_future()
         return list(await answered)
 

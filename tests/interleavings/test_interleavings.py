@@ -73,7 +73,7 @@ WORLDS = KILLS | ZOMBIES
 DEEP = {
     "a zombie and three events": (partial(World, THREE, takeovers=1), Size(300_000, 40_000)),
     "two kills and three events": (partial(World, THREE, takeovers=2, zombies=False), Size(10_000, 900)),
-    "a zombie, and a worker that fails": (partial(World, TWO, takeovers=1, mishaps=1), Size(25_000, 6000)),
+    "a zombie, and a worker that fails": (partial(World, TWO, takeovers=1, mishaps=1), Size(400_000, 50_000)),
 }
 
 
