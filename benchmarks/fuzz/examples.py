@@ -96,7 +96,7 @@ def dictionary() -> str:
     words |= {
         protocol.PROTOCOL, b"NaN", b"-Infinity", b"1e999", b"null", b"\\ud800", b"\\u0000", b"\xed\xa0\x80",
         b"\xef\xbb\xbf", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"submit",
-        b"replies", b"result",
+        b"replies", b"result", b"updated", b"reload",
     }
     return "".join('"' + "".join(rf"\x{byte:02x}" for byte in word) + '"\n' for word in sorted(words))
 
