@@ -42,7 +42,7 @@ class AckWindow:
 
     @property
     def in_hand(self) -> int:
-        """How many taken offsets are not done yet."""
+        """How much of what was taken is not over yet."""
         return self._in_hand
 
     @property
@@ -56,8 +56,17 @@ class AckWindow:
         self._delivered.setdefault(partition, deque()).extend(offsets)
 
     def take(self, count: int) -> None:
-        """Note that the agent works on `count` of the delivered offsets, each to be marked done."""
+        """Note that the agent works on `count` of the delivered offsets, or on what it owes for earlier ones."""
         self._in_hand += count
+
+    def release(self) -> None:
+        """Note that work is over that was taken and has no offset to be marked done."""
+        self._in_hand -= 1
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """The assignment."""
+        return frozenset(self._starts)
 
     def done(self, partition: Partition, offset: int) -> None:
         """Note that nothing needs this offset any more: its results are stored and sent, or it is a dead letter.

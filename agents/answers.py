@@ -7,20 +7,21 @@ marks its events done and lets the user's next request start. So per user result
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum, auto
 from functools import partial
 
 from aiokafka.errors import MessageSizeTooLargeError
 
+from agents.ack_window import Partition
 from agents.coalescer import Work, covers
 from agents.dead_letters import DeadLetters
 from agents.decoding import Poison
-from agents.fallback import Debt, Fallback
+from agents.fallback import Fallback
 from agents.publisher import Publisher
 from agents.results import HEADERS, Result, decode_recommendations, make_result, record_of
 from agents.rules import choose, excluded, recent_decoder
-from agents.state.store import StoredResult, UserChanges, UserStore
+from agents.state.store import Debt, StoredResult, UserChanges, UserStore
 from schemas.inference import Failure, RecommendResult, Shed
 from schemas.results import Origin
 
@@ -67,6 +68,7 @@ class Answers:
         self._wall_ms = wall_ms
         # and by which model; bounded by what the agent holds (recommend.MAX_HELD)
         self._ready: list[tuple[Work, Outcome, tuple[str, str]]] = []
+        self._unread: Collection[Partition] = ()  # whose debts are to be read
         self._wake = asyncio.Event()
         self.unavailable: frozenset[str] = frozenset()
 
@@ -75,11 +77,19 @@ class Answers:
         self._ready.append((work, outcome, model))
         self._wake.set()
 
+    def inherit(self, partitions: Collection[Partition]) -> None:
+        """Take over what the last owners of these partitions owe; never blocks."""
+        self._unread = partitions
+        self._wake.set()
+
     async def run(self) -> None:
-        """Finish what is ready, for ever."""
+        """Finish what is ready, for ever. All that is done to noted debts is done here, and so in order."""
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._unread:
+                partitions, self._unread = self._unread, ()
+                self._fallback.inherit(await self._store.debts_of(partitions))
             ready, self._ready = self._ready, []
             if ready:
                 await self._finish(ready)
@@ -92,6 +102,7 @@ class Answers:
             strict=True,
         ))
         results: list[tuple[Work, Result]] = []
+        debts: dict[str, Debt] = {}
         for work, outcome, model in ready:
             if isinstance(outcome, RecommendResult):
                 results.append((work, self._by_model(work, outcome, model)))
@@ -103,26 +114,32 @@ class Answers:
                     self._restart(work)
                 else:
                     if decode_recommendations(data).origin == "fallback":  # whoever made it may have died, or failed
-                        self._owe(work)
+                        debts |= self._owe(work)
                     await self._send(work, record_of(data))
                 continue
             if isinstance(outcome, Failure):
+                self._fallback.cancel(work.user)
                 error = ModelFailedError(outcome.error)
                 for held in work.held:
                     await self._dead_letters.send(held.record, Poison(error))
             else:
-                self._owe(work)
+                debts |= self._owe(work)
             if work.held:
                 results.append((work, self._by_fallback(work, data)))
             else:  # asked only because the user was owed a model's answer: the fallback is already there
                 self._on_done(work)
+        over = self._fallback.over()
+        if debts or over:
+            await self._store.note_debts(debts, over)  # before what they are for is acknowledged
         await self._store_and_send(results)
 
-    def _owe(self, work: Work) -> None:
-        self._fallback.owe(work.user, Debt(work.session, work.trigger, work.trigger_time_ms, work.looked_at))
+    def _owe(self, work: Work) -> dict[str, Debt]:
+        debt = Debt(work.partition, work.session, work.trigger, work.trigger_time_ms, work.looked_at)
+        self._fallback.owe(work.user, debt)
+        return {work.user: debt}
 
     def _by_model(self, work: Work, result: RecommendResult, model: tuple[str, str]) -> Result:
-        self._fallback.paid(work.user)
+        self._fallback.cancel(work.user)
         return self._result(work, result.item_ids, result.items, "model", model)
 
     def _by_fallback(self, work: Work, stored: bytes | None) -> Result:

@@ -88,7 +88,7 @@ def create_app(settings: Settings, capability: str) -> App:
 def _add_agent(app: App, settings: Settings, topics: Sequence[str], running: Running) -> None:
     async def agent(stream: Any) -> None:
         try:
-            async with _background(*_signs_of_life(app, settings)), running() as handle:
+            async with background(*_signs_of_life(app, settings)), running() as handle:
                 async for taken in chunks(stream):
                     app.progress.worked()
                     await handle(taken)
@@ -126,7 +126,7 @@ def _signs_of_life(app: App, settings: Settings) -> Sequence[Callable[[], Corout
 @contextlib.asynccontextmanager
 async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis = connect(settings.redis_url)
-    publisher = Publisher(await _producer(app))
+    publisher = Publisher(await producer_of(app))
     dead_letters = DeadLetters(publisher, settings.prefix, recommend.TOPICS)
     users, items, fallback = UserStore(redis, settings), FactsStore(redis), Fallback()
     fallback.popular = await items.popular()
@@ -141,7 +141,10 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
         on_done=lambda work: done(work),
         restart=lambda work: capability.start(work),
     )
-    capability = recommend.Recommend(users, worker, answers, dead_letters, fallback, settings.prefix)
+    capability = recommend.Recommend(
+        users, worker, answers, dead_letters, fallback, settings.prefix,
+        window=lambda: cast("GaplessConsumer", app.consumer).window, budget_s=settings.budget_s,
+    )
 
     def done(work: Work) -> None:
         app.progress.worked()
@@ -158,7 +161,7 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
 
     try:
         await worker.start()
-        async with _background(publisher.run, answers.run, capability.watch_deadlines, capability.repay, upkeep):
+        async with background(publisher.run, answers.run, capability.watch_deadlines, capability.repay, upkeep):
             yield capability.handle
     finally:
         await worker.stop()
@@ -168,17 +171,17 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
 @contextlib.asynccontextmanager
 async def _facts(app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis = connect(settings.redis_url)
-    publisher = Publisher(await _producer(app))
+    publisher = Publisher(await producer_of(app))
     dead_letters = DeadLetters(publisher, settings.prefix, facts.TOPICS)
     try:
-        async with _background(publisher.run):
+        async with background(publisher.run):
             yield facts.Facts(FactsStore(redis), dead_letters, settings.prefix).handle
     finally:
         await redis.aclose()
 
 
 @contextlib.asynccontextmanager
-async def _background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Run loops beside the body; the first that fails ends everything."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop()) for loop in loops]
@@ -192,7 +195,7 @@ async def _background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncI
                 _, waiting = await asyncio.wait(waiting, timeout=1.0)
 
 
-async def _producer(app: App) -> Any:
+async def producer_of(app: App) -> Any:
     producer: Any = await app.maybe_start_producer()
     return producer._ensure_producer()  # noqa: SLF001 - aiokafka's own: Faust's wrapper costs three loop turns a record
 

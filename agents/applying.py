@@ -88,8 +88,10 @@ async def _apply(step: _Step, store: UserStore) -> Sequence[tuple[Group, Applied
     ])
     linked = {group.user: state.linked for group, state in zip(groups, states, strict=True)}
     places = {(group.user, group.session): place for place, group in enumerate(groups)}
+    # whoever applied these before may have been killed inside `link`, which is safe to repeat
+    again = {group.user for group, state in zip(groups, states, strict=True) if state.new_events < len(group.changes)}
     for user, visitor in step.turns:
-        if user and linked[user] != visitor:
+        if user and (linked[user] != visitor or user in again):
             states[places[user, None]] = await store.link(user, visitor)
             linked[user] = visitor
         elif not user and (owner := linked[visitor]):

@@ -36,13 +36,15 @@ class Work(Struct, eq=False):
     trigger: Trigger
     trigger_time_ms: int
     looked_at: tuple[str, ...]
+    partition: Partition  # of the newest record
     answered: bool  # the stored result already reflects everything: send that again, ask no model
+    deadline_s: float  # of the event that has waited longest
     open_covers: tuple[OffsetRun, ...] = ()  # what else the next result must cover, as of when the state was read
     held: list[Held] = []  # a new one for each
-    deadline_s: float = 0.0
 
     def absorb(self, newer: "Work") -> None:
         """Merge later work of the same user into this."""
+        self.deadline_s = min(self.deadline_s, newer.deadline_s)
         self.held.extend(newer.held)
         self.answered = self.answered and newer.answered
         if newer.version >= self.version:
@@ -51,7 +53,7 @@ class Work(Struct, eq=False):
             self.open_covers = newer.open_covers
         if newer.trigger_time_ms >= self.trigger_time_ms:
             self.trigger, self.trigger_time_ms = newer.trigger, newer.trigger_time_ms
-            self.looked_at = newer.looked_at
+            self.looked_at, self.partition = newer.looked_at, newer.partition
 
 
 class Coalescer:
@@ -65,7 +67,7 @@ class Coalescer:
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    def __contains__(self, user: str) -> bool:
+    def __contains__(self, user: object) -> bool:
         return user in self._in_flight
 
     def offer(self, work: Work) -> Work | None:
@@ -107,8 +109,13 @@ def _is_settled(run: OffsetRun, work: Work) -> bool:
 
 def offset_runs(held: Sequence[Held]) -> tuple[OffsetRun, ...]:
     """The records' offsets, as few runs."""
+    if len(held) == 1:  # as mostly, and called twice for each event
+        (one,) = held
+        topic, partition = one.partition
+        offset = one.record.offset
+        return (OffsetRun(topic, partition, offset, offset),)
     runs = [OffsetRun(*one.partition, one.record.offset, one.record.offset) for one in held]
-    return _merged(runs) if len(runs) > 1 else tuple(runs)
+    return _merged(runs)
 
 
 def _merged(runs: Iterable[OffsetRun]) -> tuple[OffsetRun, ...]:

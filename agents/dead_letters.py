@@ -9,6 +9,7 @@ from schemas.topics import Topic
 
 HEADER = "__streams.errors."
 MAX_COPY_BYTES = 1_000_000  # leaves room for key and headers in Kafka's default record limit of 1 MiB
+MAX_KEY_BYTES = 4096  # of a record that fits only without its headers
 MAX_TRACE_CHARS = 4096
 
 
@@ -21,7 +22,11 @@ class DeadLetters:
         self.count = 0
 
     async def send(self, record: ConsumerRecord, poison: Poison) -> None:
-        """Deliver one dead letter; returns when Kafka has it."""
+        """Deliver one dead letter; returns when Kafka has it.
+
+        What does not fit is left out: bytes, then headers and an overlong key; our headers say where the source is.
+        Raises MessageSizeTooLargeError when not even those fit.
+        """
         value = record.value or b""
         if len(value) > MAX_COPY_BYTES or not self._copies[record.topic]:
             value = b""  # the headers say where the source record is
@@ -33,10 +38,15 @@ class DeadLetters:
             "partition": str(record.partition),
             "offset": str(record.offset),
         }
-        headers = [*record.headers, *((HEADER + name, text.encode()) for name, text in reasons.items())]
-        topic = f"{record.topic}.dlq"
-        try:
-            await self._publisher.deliver(topic, record.key, value, headers)
-        except MessageSizeTooLargeError:  # the broker's limit is below ours
-            await self._publisher.deliver(topic, record.key, b"", headers)
-        self.count += 1
+        ours = [(HEADER + name, text.encode()) for name, text in reasons.items()]
+        headers = [*record.headers, *ours]
+        short_key = record.key if len(record.key or b"") <= MAX_KEY_BYTES else None
+        for key, copy, attached in ((record.key, value, headers), (record.key, b"", headers), (short_key, b"", ours)):
+            try:
+                await self._publisher.deliver(f"{record.topic}.dlq", key, copy, attached)
+            except MessageSizeTooLargeError as error:
+                too_large = error  # with our headers, or since the broker's limit is below ours
+            else:
+                self.count += 1
+                return
+        raise too_large

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 from schemas import events
 from schemas.topics import CLICKSTREAM, PURCHASES
 
-Event = TypeVar("Event")
+Event = TypeVar("Event", bound=events.Envelope)
 
 MAX_RECORD_BYTES = 262_144  # a click is 1 kB and a big basket 100 kB; more is a mistake, not an event
 MAX_CLOCK_AHEAD_MS = 300_000
@@ -41,6 +41,7 @@ class EventDecoder(Generic[Event]):
         self._decode = msgspec.json.Decoder(event_types).decode
 
     def __call__(self, record: ConsumerRecord) -> Event | Poison:
+        event: Event
         try:
             value = record.value
             if value is None:
@@ -48,10 +49,13 @@ class EventDecoder(Generic[Event]):
             if len(value) > MAX_RECORD_BYTES:
                 return Poison(RecordError(f"the record has {len(value)} bytes; at most {MAX_RECORD_BYTES} are read"))
             if record.headers and any(name == "ce_type" for name, _ in record.headers):
-                return self._decode_binary_mode(record)
-            event: Event = self._decode(value)
+                event = self._decode_binary_mode(record)
+            else:
+                event = self._decode(value)
         except Exception as error:  # noqa: BLE001 - anything at all, RecursionError included, is the record's fault
             return Poison(error)
+        if not event.holds_json:
+            return Poison(RecordError(f"datacontenttype {event.datacontenttype!r}; only {events.JSON_TYPE} is read"))
         return event
 
     def _decode_binary_mode(self, record: ConsumerRecord) -> Event:

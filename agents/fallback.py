@@ -1,25 +1,18 @@
 """What to answer when the model cannot: the last result, else what is popular. And whom the model still owes."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
+from agents.ack_window import Partition
 from agents.results import decode_recommendations
-from schemas.results import Reason, RecommendedItem, Trigger
+from agents.state.store import Debt
+from schemas.results import Reason, RecommendedItem
 
 _encode = msgspec.json.Encoder().encode
 
 MAX_OWED = 50_000  # users; beyond it the oldest keep their fallback until their next event
-
-
-class Debt(NamedTuple):
-    """What is needed to ask the model later for a user who got a fallback."""
-
-    session: str | None
-    trigger: Trigger
-    trigger_time_ms: int
-    looked_at: tuple[str, ...]
 
 
 class Fallback:
@@ -28,6 +21,8 @@ class Fallback:
     def __init__(self) -> None:
         self._popular: dict[str, bytes] = {}
         self._owed: dict[str, Debt] = {}
+        self._noted: dict[str, Partition] = {}  # who is noted in Redis, from the first fallback until all is over
+        self._over: dict[str, Partition] = {}
 
     @property
     def popular(self) -> Sequence[str]:
@@ -47,16 +42,44 @@ class Fallback:
     def owe(self, user: str, debt: Debt) -> None:
         self._owed.pop(user, None)
         self._owed[user] = debt
+        self._noted[user] = debt.partition
+        self._over.pop(user, None)
         if len(self._owed) > MAX_OWED:
-            del self._owed[next(iter(self._owed))]
+            oldest = next(iter(self._owed))
+            self.cancel(oldest)
+            self.settle(oldest)
 
-    def paid(self, user: str) -> None:
+    def inherit(self, debts: Mapping[str, Debt]) -> None:
+        """Take over what the last owner of a partition owed."""
+        for user, debt in debts.items():
+            if user not in self._owed:
+                self.owe(user, debt)
+
+    def due(self, count: int, partitions: Container[Partition], in_flight: Container[str]) -> list[tuple[str, Debt]]:
+        """Up to `count` users that were owed the longest and have nothing in flight: that may be their fallback.
+
+        Those of other partitions are dropped: they are not ours any more.
+        """
+        for user in [user for user, debt in self._owed.items() if debt.partition not in partitions]:
+            del self._owed[user], self._noted[user]
+        return list(islice(((user, debt) for user, debt in self._owed.items() if user not in in_flight), count))
+
+    def cancel(self, user: str) -> None:
+        """Nothing is owed any more: the model answered, or cannot. It may not be sent yet."""
         self._owed.pop(user, None)
 
-    def take(self, count: int) -> list[tuple[str, Debt]]:
-        """Up to `count` users that were owed the longest."""
-        users = [user for user, _ in zip(self._owed, range(count), strict=False)]
-        return [(user, self._owed.pop(user)) for user in users]
+    def settle(self, user: str) -> None:
+        """The user's request is over and sent: whoever is not owed any more need not be remembered."""
+        if user in self._noted and user not in self._owed:
+            self._over[user] = self._noted.pop(user)
+
+    def over(self) -> Mapping[str, Partition]:
+        """Whom to forget in Redis; tells it once."""
+        over, self._over = self._over, {}
+        return over
+
+    def __contains__(self, user: object) -> bool:
+        return user in self._owed
 
     def __len__(self) -> int:
         return len(self._owed)

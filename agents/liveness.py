@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 BEATS = 5  # in the time that the guard allows: some may come late, on a machine with too much to do
 STALLED, FROZEN = 70, 75  # exit codes: EX_SOFTWARE and EX_TEMPFAIL of sysexits.h
+STOP_WITHIN_S = 30.0  # what is in hand has 25 s of it (agents/transport/consumer.py)
 
 
 def heartbeat_fd(environ: Mapping[str, str]) -> int | None:
@@ -41,6 +43,23 @@ def heartbeat_fd(environ: Mapping[str, str]) -> int | None:
 def now_s() -> float:
     """Seconds that go on while the machine is suspended: the broker, on another one, counts them too."""
     return time.clock_gettime(time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC)
+
+
+def end_within(seconds: float, end: Callable[[int], object] = os._exit) -> threading.Timer:
+    """Have this process ended then, if it has not come to its own end.
+
+    A stop may hang as long as what it waits for is away: aiokafka commits and leaves the group for ever. A thread does
+    not need the event loop for it.
+    """
+
+    def give_up() -> None:
+        logger.critical("this process did not stop within %.0f s: it ends, and its events are read again", seconds)
+        end(STALLED)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True  # who stops in time does not wait for it
+    timer.start()
+    return timer
 
 
 class Progress:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +26,7 @@ RETRY_S = (0.1, 0.3, 1.0, 3.0, 5.0)  # the producer itself has retried for its r
 PAUSE_S = 0.003  # between rounds, so that under load a request holds more than one record of a partition
 NO_LIMIT = 1 << 30
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]  # aiokafka takes no other sequence
 OnDelivered = Callable[[MessageSizeTooLargeError | None], None]
 
 

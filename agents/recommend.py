@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Raw
 
+from agents.ack_window import AckWindow
 from agents.answers import Answers, NoReply
 from agents.applying import EventBatch, Group
 from agents.coalescer import Coalescer, Held, Work
@@ -21,13 +22,14 @@ from agents.suspects import Suspects
 from agents.transport.consumer import Chunk
 from schemas.inference import Failure, ModelInfo, Reply, Shed
 from schemas.results import Trigger
+from schemas.settings import Settings
 from schemas.topics import CLICKSTREAM, PURCHASES
 
 logger = logging.getLogger(__name__)
 
 TOPICS = (CLICKSTREAM, PURCHASES)
 MODEL = "recommender"
-BUDGET_S = 2.0  # then a fallback answers, and the model is still owed
+BUDGET_S = Settings().budget_s  # by default; then a fallback answers, and the model is still owed
 MAX_HELD = 4096  # records: over 1 s of work at 3,000/s; Kafka is the only long queue
 DEADLINE_CHECK_S = 0.05
 REPAY_S = 0.2
@@ -59,24 +61,33 @@ class Recommend:
         dead_letters: DeadLetters,
         fallback: Fallback,
         prefix: str,
+        *,
+        window: Callable[[], AckWindow | None],
+        budget_s: float = BUDGET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`window`: of the assignment that is being worked on; None while there is none, as during a rebalance."""
         self._store = store
         self._worker = worker
         self._answers = answers
         self._dead_letters = dead_letters
         self._fallback = fallback
+        self._budget_s = budget_s
+        self._window = window
         self._clock = clock
         self._decoders = customer_decoders(prefix)
         self.coalescer = Coalescer()
         self._suspects = Suspects(clock)
         self._request_ids = itertools.count(1)
-        self._waiting: dict[int, Work] = {}  # request id -> work, by deadline; bounded by MAX_HELD
+        self._waiting: dict[int, Work] = {}  # request id -> work; bounded by MAX_HELD
+        self._inherited_in: AckWindow | None = None
+        self._repaying: dict[str, AckWindow] = {}  # user -> what waits for it; at most `REPAY_USERS` a round
         self._held = 0
         self._room = asyncio.Event()
 
     async def handle(self, taken: Sequence[Chunk]) -> None:
         """Hops 2 to 5 for everything that the intake holds; returns when there is room for more."""
+        deadline_s = self._clock() + self._budget_s
         batch = EventBatch()
         for chunk in taken:
             decode = self._decoders[chunk.partition.topic]
@@ -90,7 +101,7 @@ class Recommend:
                     batch.add(event, record.timestamp).held.append(held)
         for group, applied in await batch.apply(self._store):  # hop 3
             self._held += len(group.held)
-            work = self.coalescer.offer(_work(group, applied))  # hop 4
+            work = self.coalescer.offer(_work(group, applied, deadline_s))  # hop 4
             if work is not None:
                 self.start(work)
         while self._held >= MAX_HELD:
@@ -99,17 +110,17 @@ class Recommend:
 
     def start(self, work: Work) -> None:
         """Hop 5: ask the worker, unless the answer is known or nobody is there to give it."""
+        left_s = work.deadline_s - self._clock()  # less than the budget where it waited behind another of its user
         if work.answered:
             self._answers.add(work, NoReply.ANSWERED)
         elif self._suspects.refused(work.user):
             self._answers.add(work, Failure(0, BREAKS_WORKERS))
-        elif self._worker.away_s > BUDGET_S or not self._suspects.may_ask(work.user):
+        elif left_s <= 0 or self._worker.away_s > self._budget_s or not self._suspects.may_ask(work.user):
             self._answers.add(work, NoReply.LATE)
         else:
-            work.deadline_s = self._clock() + BUDGET_S
             request_id = next(self._request_ids)
             self._waiting[request_id] = work
-            self._worker.submit(request_id, work.event_time_ms, work.state, int(BUDGET_S * 1000))
+            self._worker.submit(request_id, work.event_time_ms, work.state, int(left_s * 1000))
 
     def on_replies(self, replies: Sequence[Reply], version: str) -> None:
         """Hop 6 is over: replies by this version of the model go to `Answers` (hop 7)."""
@@ -144,9 +155,13 @@ class Recommend:
         self._held -= len(work.held)
         self._room.set()
         self._suspects.finished(work.user)
+        repaid_in = self._repaying.pop(work.user, None)
+        if repaid_in is not None:
+            repaid_in.release()
+        self._fallback.settle(work.user)
         following = self.coalescer.finished(work.user)
         if following is not None:
-            if work.held and following.held and (following.session, following.version) == (work.session, work.version):
+            if work.held and (following.session, following.version) == (work.session, work.version):
                 following.answered = True  # redeliveries that rode along: what was just stored reflects them
             self.start(following)
 
@@ -157,7 +172,7 @@ class Recommend:
             self._give_up(self._clock())
 
     def _give_up(self, now_s: float) -> None:
-        late = list(itertools.takewhile(lambda entry: entry[1].deadline_s <= now_s, self._waiting.items()))
+        late = [(request_id, work) for request_id, work in self._waiting.items() if work.deadline_s <= now_s]
         if late:
             self._worker.cancel([request_id for request_id, _ in late])
         for request_id, work in late:
@@ -165,27 +180,44 @@ class Recommend:
             self._answers.add(work, NoReply.LATE)
 
     async def repay(self) -> None:
-        """Ask the model for the users who got a fallback, as far as it has nothing better to do."""
+        """Ask the model for the users who got a fallback, as far as it has nothing better to do.
+
+        Only for those that are ours, and such that a revocation waits for it: an answer that came after newer ones of
+        the next owner would be older on the topic.
+        """
         while True:
             await asyncio.sleep(REPAY_S)
+            window = self._window()
+            if window is None:
+                continue
+            if window is not self._inherited_in:
+                self._answers.inherit(window.partitions)
+                self._inherited_in = window
             if not len(self._fallback) or not self._worker.available or self._worker.queued:
                 continue
-            debts = [(user, debt) for user, debt in self._fallback.take(REPAY_USERS) if user not in self.coalescer]
+            debts = self._fallback.due(REPAY_USERS, window.partitions, self.coalescer)
+            window.take(len(debts))
             states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
+            deadline_s = self._clock() + self._budget_s
             for (user, debt), applied in zip(debts, states, strict=True):
-                work = self.coalescer.offer(Work(
-                    user, debt.session, applied.version, applied.event_time_ms, applied.state,
-                    debt.trigger, debt.trigger_time_ms, debt.looked_at, answered=False, open_covers=applied.covers,
-                ))
-                if work is not None:
+                work = Work(
+                    user, debt.session, applied.version, applied.event_time_ms, applied.state, debt.trigger,
+                    debt.trigger_time_ms, debt.looked_at, debt.partition, answered=False, deadline_s=deadline_s,
+                    open_covers=applied.covers,
+                )
+                if user in self._fallback and user not in self.coalescer:  # still
+                    self.coalescer.offer(work)
+                    self._repaying[user] = window
                     self.start(work)
+                else:
+                    window.release()
 
 
-def _work(group: Group, applied: Applied) -> Work:
+def _work(group: Group, applied: Applied, deadline_s: float) -> Work:
     event = group.newest
     return Work(
         group.user, group.session, applied.version, applied.event_time_ms, applied.state,
-        Trigger(event.source, event.id), group.newest_ms, looked_at(event),
+        Trigger(event.source, event.id), group.newest_ms, looked_at(event), group.held[-1].partition,
         answered=applied.new_events == 0 and 0 < applied.version == applied.result_version,
-        open_covers=applied.covers, held=group.held,
+        deadline_s=deadline_s, open_covers=applied.covers, held=group.held,
     )

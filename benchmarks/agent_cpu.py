@@ -10,15 +10,12 @@ import asyncio
 import json
 import logging
 import os
-import platform
 import secrets
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +23,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 
+from benchmarks import reports
 from benchmarks.agent_process import Usage
 from benchmarks.clicks import Clicks, fill, remember
 from footfall import topics
@@ -111,7 +109,7 @@ class Bench:
             else Clicks(run, events, self._users)
         )
         asyncio.run(_prepare(settings, clicks, variant))
-        _settle()
+        settle()
         reference_us = _reference_us(clicks)
         try:
             usage = self._measure(settings, variant, events)
@@ -138,7 +136,7 @@ class Bench:
         return msgspec.json.decode(file.read_bytes(), type=Usage)
 
 
-def _settle() -> None:
+def settle() -> None:
     """Wait until the machine has nothing else to do, for a while at most.
 
     After the backlog was written the broker still flushes, deletes the last run's topics and compiles itself, which
@@ -208,7 +206,7 @@ async def _results(settings: Settings, events: int) -> tuple[int, int]:
 
 def report(stack: Stack, events: int, users: int, runs: dict[str, list[Run]]) -> dict[str, Any]:
     """The contract's fields, then how they spread and on what they were measured."""
-    cost = {name: _spread([run.cpu_us_per_event for run in of]) for name, of in runs.items()}
+    cost = {name: reports.spread([run.cpu_us_per_event for run in of]) for name, of in runs.items()}
     median = {name: of["median"] for name, of in cost.items()}
     writing = {variant.name: runs[variant.name] for variant in VARIANTS if variant.writes and variant.name in runs}
     return {
@@ -217,35 +215,20 @@ def report(stack: Stack, events: int, users: int, runs: dict[str, list[Run]]) ->
         "stock_take_us": median.get("stock_take"),
         "targets_us": TARGETS_US,
         "cpu_us_per_event": cost,
-        "events_per_s": {name: _spread([run.events_per_s for run in of]) for name, of in runs.items()},
+        "events_per_s": {name: reports.spread([run.events_per_s for run in of]) for name, of in runs.items()},
         "results_per_event": {name: _share(of, "results", events) for name, of in writing.items()},
         "fallbacks_per_event": {name: _share(of, "fallbacks", events) for name, of in writing.items()},
-        "reference_us": _spread([run.reference_us for of in runs.values() for run in of]),
+        "reference_us": reports.spread([run.reference_us for of in runs.values() for run in of]),
         "events": events,
         "users": users,
         "rounds": max(len(of) for of in runs.values()),
-        "broker": msgspec.to_builtins(stack.broker),
-        "cache": msgspec.to_builtins(stack.cache),
-        "machine": {
-            "cpus": os.cpu_count(), "platform": platform.platform(), "python": f"{sys.version} at {sys.executable}",
-        },
-        "git_commit": _git_commit(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **reports.surroundings(stack),
+        **reports.origin(),
     }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    ordered = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, 2) for name, value in ordered.items()}
 
 
 def _share(runs: Sequence[Run], field: str, events: int) -> float:
     return round(float(statistics.median(getattr(run, field) for run in runs)) / events, 4)
-
-
-def _git_commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
 
 
 def table(measured: dict[str, Any]) -> str:
@@ -295,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = report(stack, options.events, options.users, runs)
     print(table(measured))
     if options.json:
-        options.json.write_text(json.dumps(measured, indent=2) + "\n")
+        reports.write(measured, options.json)
     return 0
 
 

@@ -154,7 +154,10 @@ def decode_dispatch(meter: Meter) -> None:
     class NoState(UserStore):
         async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
             return [
-                Applied(1, user.changes[-1].time_ms, 1, -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}", state)
+                Applied(
+                    1, user.changes[-1].time_ms, len(user.changes), -1, (), f"{VISITOR_PREFIX}{device_of(user.user)}",
+                    state,
+                )
                 for user in batch
             ]
 
@@ -221,7 +224,9 @@ def _stubbed(store: Any) -> Any:
             on_done=lambda work: capability.on_done(work), restart=lambda work: capability.start(work),
         )
         worker = InstantWorker(lambda replies, version: capability.on_replies(replies, version))
-        capability = Recommend(store(redis, settings), worker, answers, nothing, Fallback(), settings.prefix)
+        capability = Recommend(
+            store(redis, settings), worker, answers, nothing, Fallback(), settings.prefix, window=lambda: None
+        )
         try:
             yield capability.handle
         finally:

@@ -1,11 +1,12 @@
-"""A backlog of clicks: made from a seed, put on a topic, and the history that its users had before. Knows no agent.
+"""Clicks made from a seed, a backlog of them on a topic, and what their users did before. Knows no agent.
 
 Events have the contract's shape, 460 bytes on average: logged-in users on a known device, event times that advance.
 """
 
 import itertools
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -22,10 +23,11 @@ from schemas.topics import CLICKSTREAM
 
 KINDS = ("view_item", "select_item", "add_to_cart", "remove_from_cart", "view_item_list", "add_to_wishlist")
 WEIGHTS = (55, 15, 12, 3, 10, 5)
-ITEMS = 20_000
+ITEM_IDS = tuple(str(1_000_000 + number) for number in range(20_000))  # no model knows most of them
 STEP = timedelta(milliseconds=20)
 HISTORY_EVENTS = 20  # of each user, before the backlog
-HISTORY_PURCHASES = 6  # of those
+PURCHASE_SHARE = 0.3  # of those
+MEAN_LENGTH, SIGMA = 35.0, 1.0  # of log-normal history lengths, before they are cut
 HOUR_MS = 3_600_000
 
 
@@ -53,37 +55,51 @@ class Clicks:
 
     def _value(self, number: int, user: str) -> bytes:
         time = self._start + number * STEP
-        item = self._random.randrange(ITEMS)
-        return orjson.dumps({
-            "specversion": "1.0",
-            "id": f"{self._run}-{number:018d}",
-            "source": "storefront/web",
-            "type": f"retail.{self._random.choices(KINDS, WEIGHTS)[0]}.v1",
-            "time": f"{time.isoformat(timespec='milliseconds')[:-6]}Z",
-            "datacontenttype": "application/json",
-            "data": {
-                "user_id": user, "visitor_id": device_of(user), "session_id": f"s-{user}", "consent": True,
-                "items": [{
-                    "item_id": str(1_000_000 + item), "item_name": f"Yoghurt with fruit no. {item}, 4 x 125 g",
-                    "item_category": "dairy/yoghurt", "price": 2.99, "quantity": 1,
-                }],
-                "recommendation_id": None, "impressions": [],
-            },
-        })
+        return click(f"{self._run}-{number:018d}", user, self._random.choice(ITEM_IDS), time, self._random)
 
     def history(self) -> Iterator[UserChanges]:
         """What is known of each user before the backlog: some views and purchases, and the device."""
-        start_ms = int(self._start.timestamp() * 1000)
+        before_ms = int(self._start.timestamp() * 1000)
         for user in self.users:
-            changes = tuple(self._change(index, start_ms) for index in range(HISTORY_EVENTS))
-            ids = self._random.randbytes(8 * HISTORY_EVENTS)
-            yield UserChanges(user, changes, ids, linking=f"{VISITOR_PREFIX}{device_of(user)}")
+            yield past(user, HISTORY_EVENTS, ITEM_IDS, before_ms, self._random)
 
-    def _change(self, index: int, before_ms: int) -> Change:
-        item, bought = str(1_000_000 + self._random.randrange(ITEMS)), index < HISTORY_PURCHASES
-        member = f"{'purchase' if bought else 'view'}:{item}:{self._random.randbytes(8).hex()}"
-        time_ms = before_ms - (HISTORY_EVENTS - index) * HOUR_MS
-        return Change(time_ms, (member,), (item,) if bought else (), (), (), ())
+
+def click(event_id: str, user: str, item_id: str, time: datetime, chance: random.Random) -> bytes:
+    """A click of some kind, as the storefront sends it. `time` in UTC, of which the milliseconds count."""
+    return orjson.dumps({
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "storefront/web",
+        "type": f"retail.{chance.choices(KINDS, WEIGHTS)[0]}.v1",
+        "time": f"{time.isoformat(timespec='milliseconds')[:-6]}Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "user_id": user, "visitor_id": device_of(user), "session_id": f"s-{user}", "consent": True,
+            "items": [{
+                "item_id": item_id, "item_name": f"Yoghurt with fruit no. {item_id}, 4 x 125 g",
+                "item_category": "dairy/yoghurt", "price": 2.99, "quantity": 1,
+            }],
+            "recommendation_id": None, "impressions": [],
+        },
+    })
+
+
+def past(user: str, events: int, item_ids: Sequence[str], before_ms: int, chance: random.Random) -> UserChanges:
+    """What a user did before: so many purchases and views, an hour apart, on the device that the clicks come from."""
+    bought_until = round(PURCHASE_SHARE * events)
+    changes = []
+    for index in range(events):
+        item, bought = chance.choice(item_ids), index < bought_until
+        member = f"{'purchase' if bought else 'view'}:{item}:{chance.randbytes(8).hex()}"
+        time_ms = before_ms - (events - index) * HOUR_MS
+        changes.append(Change(time_ms, (member,), (item,) if bought else (), (), (), ()))
+    return UserChanges(user, changes, chance.randbytes(8 * events), linking=f"{VISITOR_PREFIX}{device_of(user)}")
+
+
+def history_lengths(count: int, longest: int, chance: random.Random) -> list[int]:
+    """Log-normal lengths of histories, from 1 to what the model reads."""
+    mu = math.log(MEAN_LENGTH) - SIGMA**2 / 2
+    return [max(1, min(longest, round(chance.lognormvariate(mu, SIGMA)))) for _ in range(count)]
 
 
 async def fill(settings: Settings, clicks: Clicks) -> None:

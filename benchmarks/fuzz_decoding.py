@@ -22,13 +22,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks import reports
 from benchmarks.fuzz import examples
 from benchmarks.fuzz.child import load
 from benchmarks.fuzz.examine import BYTES_PER_BYTE, FLOOR_BYTES, peak_bytes, run, too_much
@@ -153,8 +153,7 @@ def report(tally: Tally, seconds: float, options: argparse.Namespace) -> dict[st
         "processes": options.processes,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
         "platform": platform.platform(),
-        "git_commit": _git_commit(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **reports.origin(),
     }
 
 
@@ -183,11 +182,6 @@ def _say(tally: Tally, seconds: float) -> None:
         f"largest {tally.largest_bytes.value:,.0f} bytes, {len(tally.findings)} findings",
         file=sys.stderr, flush=True,
     )
-
-
-def _git_commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             again = f"--replay {found['file']}" + (f" --target {options.target}" if options.target != TARGET else "")
             print(f"  again: python -m benchmarks.fuzz_decoding {again}", file=sys.stderr)
     if options.json:
-        options.json.write_text(json.dumps(measured, indent=2) + "\n")
+        reports.write(measured, options.json)
     return 0 if measured["passed"] else 1
 
 

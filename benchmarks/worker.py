@@ -8,16 +8,12 @@ turns; the first is discarded. *Fairness*: see `benchmarks.worker_fairness`. No 
 """
 
 import argparse
-import json
-import math
 import queue
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +21,21 @@ import msgspec
 import torch
 from msgspec import Raw
 
+from benchmarks import reports
+from benchmarks.clicks import history_lengths
+from benchmarks.reports import say
 from benchmarks.worker_fairness import fairness, table
 from model_core.batching.events import Answered, Event, Loaded
 from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
 from model_core.batching.serial import answer
+from model_core.recommender import checkpoint
 from model_core.recommender.features import DAY_MS, EVENT_CODES, MAX_TOKENS
 from model_core.recommender.runner import RecommenderRunner
 from model_core.registry import DEMO_CHECKPOINT
 from model_core.runner import Batching
 from schemas.inference import RecommendRequest, UserState
 
-MEAN_LENGTH, SIGMA = 35.0, 1.0  # of log-normal history lengths, cut at the model's limit
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -51,8 +50,7 @@ class AnyLength(RecommenderRunner):
 def users(runner: RecommenderRunner, count: int, seed: int) -> list[RecommendRequest]:
     """Users with histories of log-normal length."""
     chance = random.Random(seed)
-    mu = math.log(MEAN_LENGTH) - SIGMA**2 / 2
-    lengths = [max(1, min(MAX_TOKENS, round(chance.lognormvariate(mu, SIGMA)))) for _ in range(count)]
+    lengths = history_lengths(count, MAX_TOKENS, chance)
     return [_user(runner, number, length, chance) for number, length in enumerate(lengths)]
 
 
@@ -136,18 +134,8 @@ def loops(runner: RecommenderRunner, count: int, rounds: int, seed: int) -> dict
             took_s = run(of, requests)
             if number:
                 rates[name].append(len(requests) / took_s)
-                _say(f"round {number}/{rounds} {name}: {rates[name][-1]:,.0f} users/s")
-    return {name: {"min": min(values), "median": statistics.median(values), "max": max(values)}
-            for name, values in rates.items()}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _git_commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
+                say(f"round {number}/{rounds} {name}: {rates[name][-1]:,.0f} users/s")
+    return {name: reports.spread(values) for name, values in rates.items()}
 
 
 def _curve(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
@@ -183,18 +171,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
     parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
+    parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    runner = RecommenderRunner.load(options.checkpoint, options.device)
+    runner = RecommenderRunner(
+        checkpoint.load(options.checkpoint), options.device, precision=options.precision, compiled=options.compile
+    )
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
-        "git_commit": _git_commit(), "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "served": runner.notes, "compiled": options.compile, **reports.origin(),
     }
     for name, section in _SECTIONS.items():
         if options.only in {None, name}:
             section(report, runner, options)
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        reports.write(report, options.json)
     return 0
 
 

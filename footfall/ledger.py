@@ -2,13 +2,16 @@
 
 It is told of every input record that was sent and of every record on the results and dead-letter topics, in any
 interleaving (a result may be read before the sender has heard of its own acknowledgement). Each costs O(1), for a
-result O(offsets covered); memory is one byte per input offset, one hash per result and one small row per user.
+result O(offsets covered); memory is 9 bytes per input offset, one hash per result and one small row per user.
+A record is answered by results of its own user only: one whose `covers` reach too far hides no loss.
 What the counts mean: docs/contract.md.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 TopicPartition = tuple[str, int]
@@ -42,6 +45,21 @@ class Counts(Struct, frozen=True, kw_only=True):
     throughput_eps: float
 
 
+class Answered(Struct):
+    """What the model, or the fallback, answered.
+
+    `results` were the first to answer something: not those that replace a fallback, nor what is sent again.
+    `latency_counts`: how many events were answered after so many ms, `record_sent` to the result record's timestamp.
+    """
+
+    results: int = 0
+    latency_counts: Counter[int] = msgspec.field(default_factory=Counter)
+
+    @property
+    def events(self) -> int:
+        return self.latency_counts.total()
+
+
 class StoredResult(Struct, frozen=True, gc=False):
     """What Redis holds for a user at the end."""
 
@@ -55,19 +73,23 @@ class _User(Struct, gc=False):
 
 
 class _Partition:
-    """Flags per offset from `begin` on, and when those that still wait for their answer were sent."""
+    """Flags and user per offset from `begin` on, and when those that still wait for their answer were sent."""
 
     def __init__(self, begin: int) -> None:
         self.begin = begin
         self.flags = bytearray()
+        self.users = array("q")  # hashes
         self.sent_ms: dict[int, int] = {}
-        self.answered_ms: dict[int, int] = {}  # answered before the sender knew the offset
+        # covered before the sender knew the offset, by hash of the user
+        self.early: dict[int, dict[int, tuple[int, Answered]]] = {}
         self.answered = 0  # dead letters too
 
     def index(self, offset: int) -> int:
         at = offset - self.begin
         if at >= len(self.flags):
-            self.flags.extend(bytes(at + 1 - len(self.flags)))
+            more = at + 1 - len(self.flags)
+            self.flags.extend(bytes(more))
+            self.users.frombytes(bytes(8 * more))
         return at
 
 
@@ -79,13 +101,12 @@ class Ledger:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._users: dict[str, _User] = {}
         self._bodies: dict[int, int] = {}  # hash of the result id -> hash of the record's bytes
-        self._latency: Counter[int] = Counter()
+        self.by_model, self.by_fallback = Answered(), Answered()
         self._committed: dict[TopicPartition, int] = {}
         self._sent = self._waiting = self._dead = 0
         self._fallbacks = self._repeated = self._duplicated = self._fell = 0
         self._older_in_store = self._stale_users = 0
         self._first_sent_ms = self._last_answer_ms = 0
-        self._answered = 0
 
     @property
     def sent(self) -> int:
@@ -107,7 +128,8 @@ class Ledger:
 
     @property
     def answered(self) -> int:
-        return self._answered
+        """Input records that a result answers."""
+        return self.by_model.events + self.by_fallback.events
 
     @property
     def fallbacks(self) -> int:
@@ -140,7 +162,7 @@ class Ledger:
     @property
     def latency_counts(self) -> Mapping[int, int]:
         """How many events were answered after so many ms: `record_sent` to the result record's timestamp."""
-        return self._latency
+        return self.by_model.latency_counts + self.by_fallback.latency_counts
 
     @property
     def users(self) -> Iterable[str]:
@@ -161,14 +183,17 @@ class Ledger:
         at = part.index(offset)
         self._sent += 1
         self._first_sent_ms = min(self._first_sent_ms or sent_ms, sent_ms)
-        already = part.flags[at]
+        already, part.users[at] = part.flags[at], hash(user)
         part.flags[at] = already | _SENT | (_ANSWERED if result_free else 0)
-        answered_ms = part.answered_ms.pop(offset, None)
+        early = part.early.pop(offset, {}).get(hash(user))
         if result_free:
             return
-        if answered_ms is not None:
-            self._took(answered_ms - sent_ms)
-        elif not already & (_ANSWERED | _DEAD):
+        if early is not None:
+            at_ms, by = early
+            part.flags[at] |= _ANSWERED
+            part.answered += not already & _DEAD
+            _took(by, at_ms - sent_ms)
+        elif not already & _DEAD:
             part.sent_ms[offset] = sent_ms
             self._waiting += 1
         if not user:
@@ -201,8 +226,10 @@ class Ledger:
         self._fell += history_version < row.newest_version
         row.newest_version = max(row.newest_version, history_version)
         self._last_answer_ms = max(self._last_answer_ms, at_ms)
-        for topic, partition, first, last in covers:
-            self._cover(self._partition(topic, partition), first, last, at_ms)
+        by = self.by_fallback if fallback else self.by_model
+        fresh = [self._cover(self._partition(topic, partition), hash(user), first, last, at_ms, by)
+                 for topic, partition, first, last in covers]
+        by.results += any(fresh)
 
     def record_dead_letter(self, topic: str, partition: int, offset: int) -> None:
         """One record of a dead-letter topic; the place is that of its source record."""
@@ -236,8 +263,8 @@ class Ledger:
             events_in=self._sent, events_acked=self.acked, results_out=len(self._bodies),
             lost=self._waiting + self._stale_users, lost_offsets=self._waiting, stale_users=self._stale_users,
             duplicated=self._duplicated, repeated=self._repeated, older_over_newer=self._fell + self._older_in_store,
-            dead_letters=self._dead, fallback_share=self.fallback_share, latency_ms=percentiles(self._latency),
-            throughput_eps=self._answered / seconds if seconds > 0 else 0.0,
+            dead_letters=self._dead, fallback_share=self.fallback_share, latency_ms=percentiles(self.latency_counts),
+            throughput_eps=self.answered / seconds if seconds > 0 else 0.0,
         )
 
     def _user(self, user: str) -> _User:
@@ -253,23 +280,29 @@ class Ledger:
             part = self._partitions[topic, partition] = _Partition(begin)
         return part
 
-    def _cover(self, part: _Partition, first: int, last: int, at_ms: int) -> None:
+    def _cover(self, part: _Partition, user: int, first: int, last: int, at_ms: int, by: Answered) -> bool:
+        """Whether it is the first to answer one of these."""
+        is_first = False
         for offset in range(max(first, part.begin), last + 1):
             at = part.index(offset)
             flags = part.flags[at]
-            if flags & _ANSWERED:
+            if not flags & _SENT:
+                if not flags & _DEAD and user not in (early := part.early.setdefault(offset, {})):
+                    early[user], is_first = (at_ms, by), True
+                continue
+            if flags & _ANSWERED or part.users[at] != user:
                 continue
             part.answered += not flags & _DEAD
             part.flags[at] = flags | _ANSWERED
-            if not flags & (_SENT | _DEAD):
-                part.answered_ms[offset] = at_ms
-            elif (sent_ms := part.sent_ms.pop(offset, None)) is not None:
+            is_first = True
+            if (sent_ms := part.sent_ms.pop(offset, None)) is not None:
                 self._waiting -= 1
-                self._took(at_ms - sent_ms)
+                _took(by, at_ms - sent_ms)
+        return is_first
 
-    def _took(self, ms: int) -> None:
-        self._answered += 1
-        self._latency[max(0, ms)] += 1
+
+def _took(by: Answered, ms: int) -> None:
+    by.latency_counts[max(0, ms)] += 1
 
 
 def percentiles(counts: Mapping[int, int]) -> Latency:

@@ -22,6 +22,7 @@ from agents.backoff import spread_s
 from footfall import guard
 
 BAD_SETTINGS = 2  # what our own commands, and argparse and click, exit with
+STOP_GRACE_S = 10.0
 TAIL_LINES = 15
 _TAIL_BYTES = 8192
 
@@ -114,7 +115,7 @@ class Supervisor:
         *,
         on_event: Callable[[ProcessEvent], None] = lambda _: None,
         backoff: Backoff = Backoff(),  # noqa: B008  frozen
-        stop_grace_s: float = 10.0,
+        stop_grace_s: float = STOP_GRACE_S,
         launch: Callable[[Process, float], Awaitable[Child]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Coroutine[None, None, None]] = asyncio.sleep,
@@ -238,7 +239,9 @@ class GuardedChild:
             return await self._guarding.wait()
 
 
-async def run_until_signal(processes: Sequence[Process], on_event: Callable[[ProcessEvent], None]) -> int:
+async def run_until_signal(
+    processes: Sequence[Process], on_event: Callable[[ProcessEvent], None], stop_grace_s: float = STOP_GRACE_S
+) -> int:
     """Run the processes until SIGTERM or Ctrl-C, then stop them: 0. BAD_SETTINGS once all of them are given up."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -246,7 +249,7 @@ async def run_until_signal(processes: Sequence[Process], on_event: Callable[[Pro
     for number in numbers:
         loop.add_signal_handler(number, told.set)
     try:
-        async with Supervisor(processes, on_event=on_event) as supervisor:
+        async with Supervisor(processes, on_event=on_event, stop_grace_s=stop_grace_s) as supervisor:
             await _first(told.wait(), supervisor.until_given_up())
     finally:
         for number in numbers:

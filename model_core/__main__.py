@@ -8,25 +8,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_core.registry import LOADERS, LoadOptions
+from model_core import cores
+from model_core.registry import LOADERS, STUB_MAX_BATCH, LoadOptions
 from model_core.runner import AnyRunner
+from schemas.inference import MAX_CANDIDATES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    if options.threads is not None:
+    threads = options.threads or len(options.device_cpu)
+    if threads:
         # read by torch when it is first imported, in load()
-        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
     from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
 
-    load_options = LoadOptions(options.device, options.checkpoint, options.stub_ms, options.stub_name)
+    load_options = LoadOptions(
+        options.device, options.checkpoint, options.stub_ms, options.stub_name,
+        options.max_batch or STUB_MAX_BATCH, options.stub_candidates, options.retrieval, options.precision,
+    )
 
     def load() -> list[AnyRunner]:
+        if options.device_cpu:
+            cores.take(options.device_cpu)  # this is the device's thread: torch's own start from it
         return [LOADERS[name](load_options) for name in options.models]
 
     try:
+        if options.device_cpu:
+            cores.leave(options.device_cpu)
         server = WorkerServer(
             load,
             listen=options.listen,
@@ -34,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=options.device,
             max_batch=options.max_batch,
         )
+    except cores.CoresError as error:
+        logging.getLogger("footfall.worker").error("--device-cpu: %s", error)  # noqa: TRY400 - as below
+        return 2
     except OSError as error:
         logging.getLogger("footfall.worker").error("%s", error.strerror)  # noqa: TRY400 - the message is the whole story
         return 2
@@ -50,9 +63,27 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0")
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the demo's, inside the package")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch")
+    parser.add_argument(
+        "--device-cpu", type=_cores, default=frozenset(), metavar="CORES",
+        help="keep the thread that runs the models, and torch's, on these cores, as in 0 or 2,3 or 0-3, and all other "
+        "threads off them (default: any core); sets --threads to their number",
+    )
+    parser.add_argument(
+        "--retrieval", choices=("auto", "exact", "approximate"), default="auto",
+        help="how the best items are found (default: a scan, or an index where the catalogue is too large for that)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+        help="numbers of the recommender's encoder, on a GPU of its scan too (default: bfloat16 on a GPU if that keeps "
+        "the best items)",
+    )  # fmt: skip
     parser.add_argument("--max-batch", type=_positive, metavar="N", help="below the model's own limit")
     parser.add_argument("--stub-ms", type=float, default=0.0, help="model `stub`: service time of a batch")
     parser.add_argument("--stub-name", default="stub", help="model `stub`: the name that it is served under")
+    parser.add_argument(
+        "--stub-candidates", type=_positive, default=MAX_CANDIDATES, metavar="N",
+        help=f"model `stub`: how many items it answers with, at most {MAX_CANDIDATES}",
+    )
     return parser.parse_args(arguments)
 
 
@@ -62,6 +93,13 @@ def _models(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown model {unknown[0]!r}: choose from {', '.join(LOADERS)}")
     return names
+
+
+def _cores(text: str) -> frozenset[int]:
+    try:
+        return cores.parse(text)
+    except cores.CoresError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:

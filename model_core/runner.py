@@ -7,6 +7,7 @@ the device's thread calls all three.
 """
 
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -55,7 +56,7 @@ class Batching:
 
     def padded(self, tokens: int) -> int:
         """The length that a request of so many tokens is padded to; what is longer than all is cut."""
-        return next((length for length in self.lengths if length >= tokens), self.lengths[-1])
+        return self.lengths[min(bisect_left(self.lengths, tokens), len(self.lengths) - 1)]
 
 
 class ModelRunner(Protocol[RequestT, BatchT, OutputT]):

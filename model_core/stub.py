@@ -23,25 +23,28 @@ ITEMS = 1000
 class StubRunner:
     """Answers request i with the items i, i+1, … (modulo 1000), `service_ms` after the batch began.
 
+    `candidates`: with how many, as large as a recommender's by default.
     Of any `version` but the first, it answers with i+1, i+2, …; with `other` in its name, with i+500, …; and with
     `fault` in it, the device breaks.
     """
 
     def __init__(
-        self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64, version: str = "stub-1"
+        self, name: str = "stub", service_ms: float = 0.0, max_batch: int = 64, candidates: int = MAX_CANDIDATES,
+        version: str = "stub-1",
     ) -> None:
         self.name = name
         self.version = version
         self.batching = Batching(max_batch)
         self.popular = tuple(str(item + _shift(version)) for item in range(100))
         self._service_s = service_ms / 1000
-        self._results = [stub_result(item, version) for item in range(ITEMS)]
+        self._candidates = candidates
+        self._results = [stub_result(item, candidates, version) for item in range(ITEMS)]
 
     def successor(self, folder: Path, sha256: str = "") -> "StubRunner":
         """As `model_core.runner.Reloadable` says; the name must begin with `sha256`."""
         if not folder.is_dir() or not folder.name.startswith(sha256):
             raise CheckpointError(f"{folder} holds no checkpoint {sha256}; make a folder of that name")
-        return StubRunner(self.name, 1000 * self._service_s, self.batching.max_batch, folder.name)
+        return StubRunner(self.name, 1000 * self._service_s, self.batching.max_batch, self._candidates, folder.name)
 
     def tokens(self, request: RecommendRequest) -> int:  # noqa: ARG002 - all alike
         return 1
@@ -73,9 +76,9 @@ class StubRunner:
         return [[RecommendRequest(0, 0, 0, state)] * size for size in (1, self.batching.max_batch)]
 
 
-def stub_result(request_id: int, version: str = "stub-1") -> RecommendResult:
+def stub_result(request_id: int, count: int = MAX_CANDIDATES, version: str = "stub-1") -> RecommendResult:
     """What a `StubRunner` answers to this id."""
-    items = [str((request_id + rank + _shift(version)) % ITEMS) for rank in range(MAX_CANDIDATES)]
+    items = [str((request_id + rank + _shift(version)) % ITEMS) for rank in range(count)]
     candidates = [RecommendedItem(item, 1 / (rank + 1), Reason("repeat", (item,))) for rank, item in enumerate(items)]
     return RecommendResult.of(request_id, candidates)
 

@@ -56,14 +56,14 @@ class ModelRuns(Struct, frozen=True, array_like=True, kw_only=True):
     batches: int
     requests: int
     mean_batch_size: float
-    max_batch_size: int
-    batch_sizes: tuple[int, ...]
+    max_batch_size: int = 0
+    batch_sizes: tuple[int, ...] = ()
     padding_share: float
-    wait_ms: float
+    wait_ms: float = 0.0
     collate_ms: float
     forward_ms: float
     reply_ms: float
-    cost_error: float
+    cost_error: float = 0.0
 
 
 class ShedCounts(Struct, frozen=True, array_like=True, kw_only=True):
@@ -71,6 +71,10 @@ class ShedCounts(Struct, frozen=True, array_like=True, kw_only=True):
 
     excess: int = 0
     late: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.excess + self.late
 
 
 class ReloadCounts(Struct, frozen=True, array_like=True, kw_only=True):

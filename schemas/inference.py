@@ -113,11 +113,15 @@ ToWorker: TypeAlias = Hello | Submit | Cancel | Ping
 
 # worker -> agent
 class ModelInfo(Struct, frozen=True, array_like=True):
-    """A model that the worker serves. `popular`: its fallback list, best first (at most 100 item ids)."""
+    """A model that the worker serves. `popular`: its fallback list, best first (at most 100 item ids).
+
+    `notes`: how it is served there, for people, such as the recall of an approximate index.
+    """
 
     name: str
     version: str
     popular: tuple[str, ...]
+    notes: str = ""
 
 
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):

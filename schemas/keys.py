@@ -17,6 +17,11 @@ def history(user: str) -> str:
     return f"user:{{{user}}}:history"
 
 
+def owed(topic: str, partition: int) -> str:
+    """A hash of the users whom the owner of a partition owes the model's answer."""
+    return f"owed:{topic}:{partition}"
+
+
 def item(item_id: str) -> str:
     return f"item:{{{item_id}}}"
 

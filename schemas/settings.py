@@ -30,6 +30,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     session_timeout_s: float = 20.0
     group_instance_id: str = ""  # static membership: the same for a process and its restart, of no other
     fetch_max_wait_ms: int = 500  # the local broker does not wake a waiting fetch: the stack sets 20
+    budget_s: float = 2.0  # how long an event waits for the model; then a fallback answers
     user_ttl_s: int = 90 * 86_400
     session_ttl_s: int = 1800
 
@@ -76,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             session_timeout_s=_number(environ, "FOOTFALL_SESSION_TIMEOUT_S", 20.0, low=1.0),
             group_instance_id=get("FOOTFALL_GROUP_INSTANCE_ID", ""),
             fetch_max_wait_ms=int(_number(environ, "FOOTFALL_FETCH_MAX_WAIT_MS", 500, low=1)),
+            budget_s=_number(environ, "FOOTFALL_BUDGET_S", 2.0, low=0.01),
             user_ttl_s=int(_number(environ, "FOOTFALL_USER_TTL_S", 90 * 86_400, low=60)),
             session_ttl_s=int(_number(environ, "FOOTFALL_SESSION_TTL_S", 1800, low=1)),
         )

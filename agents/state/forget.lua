@@ -3,4 +3,5 @@
 -- ARGV  1 the version that was read
 if tonumber(redis.call('HGET', KEYS[1], 'version') or 0) ~= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', unpack(KEYS, 2))
+redis.call('HDEL', KEYS[1], 'last')  -- what is remembered of this version is not the state any more
 return 1

@@ -4,11 +4,21 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, NoScriptError, OutOfMemoryError  # noqa: A004
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from agents.backoff import wait_s
 from agents.state.connection import send_all
@@ -18,7 +28,11 @@ Result = TypeVar("Result")
 
 RETRY_S = (0.05, 0.1, 0.3, 1.0)
 TIMEOUT_S = 5.0  # of one pipeline: one timer, where redis-py's own would be one per reply
-AWAY = (ConnectionError, BusyLoadingError, OutOfMemoryError, OSError)  # OSError holds TimeoutError
+LONGEST_S = 20.0  # doubles so far: a Redis that is merely slow must get through a pipeline some time
+AWAY = (  # OSError holds TimeoutError, ClusterDownError holds MasterDownError
+    ConnectionError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError, OSError,
+)
+AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY")  # no writes for now: a full disk, a failover, a slow script
 
 
 _waiting = 0  # calls that Redis has failed at least once; one Redis per process
@@ -34,21 +48,26 @@ async def while_away(
     *,
     chance: Callable[[], float] = random.random,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    within: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout,
 ) -> Result:
     """Do it; while Redis is away, loading or full, wait and do it again. Meanwhile nothing is acknowledged.
 
     By chance, agents that lost the same Redis do not return in the same moment.
     """
     global _waiting  # noqa: PLW0603
-    attempt = 0
+    attempt = late = 0
     try:
         while True:
             try:
-                async with asyncio.timeout(TIMEOUT_S):
+                async with within(min(TIMEOUT_S * 2**late, LONGEST_S)):
                     return await operation()
-            except AWAY as error:
+            except (*AWAY, ResponseError) as error:
+                code = next((code for code in AWAY_CODES if str(error).startswith(code)), "")
+                if not code and not isinstance(error, AWAY):
+                    raise  # a bug
                 if attempt % 30 == 0:
-                    logger.warning("Redis cannot serve (%s); all work holds until it can", type(error).__name__)
+                    logger.warning("Redis cannot serve (%s); all work holds until it can", code or type(error).__name__)
+                late += isinstance(error, TimeoutError)
                 again_in_s = wait_s(RETRY_S, attempt, chance())
                 _waiting += attempt == 0
                 attempt += 1

@@ -1,19 +1,21 @@
 """The users' state in Redis: apply events, read it, store results. Every call here may be repeated without harm."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 from redis.asyncio import Redis
 
-from agents.ack_window import OffsetRun
+from agents.ack_window import OffsetRun, Partition
 from agents.state.changes import Change, changes_of_history
 from agents.state.connection import send_all
 from agents.state.scripts import Script, while_away
+from agents.state.snapshots import Opened, Snapshot, Snapshots
 from schemas import keys
-from schemas.inference import user_state_decoder
+from schemas.inference import UserState, user_state_decoder
+from schemas.results import Trigger
 from schemas.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -42,6 +44,32 @@ class Applied(Struct, frozen=True, array_like=True, gc=False):
     state: Raw
 
 
+class _Difference(Struct, frozen=True, array_like=True, gc=False):
+    """What apply.lua returns to who remembers the state."""
+
+    version: int
+    event_time_ms: int
+    new_events: int
+    result_version: int
+    covers: tuple[OffsetRun, ...]
+    linked: str
+    state: None
+    changed: UserState
+
+
+class Debt(NamedTuple):
+    """What is needed to ask the model later for a user who got a fallback.
+
+    `partition`: of the record that it answered. Who owns it answers the user, and nobody else.
+    """
+
+    partition: Partition
+    session: str | None
+    trigger: Trigger
+    trigger_time_ms: int
+    looked_at: tuple[str, ...]
+
+
 class StoredResult(Struct, frozen=True):
     """A result to be stored: `data` is the JSON that readers get."""
 
@@ -52,27 +80,32 @@ class StoredResult(Struct, frozen=True):
     covers: tuple[OffsetRun, ...] = ()
 
 
+_decode_debt = msgspec.msgpack.Decoder(Debt).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_applied = msgspec.msgpack.Decoder(Applied).decode
+_decode_difference = msgspec.msgpack.Decoder(_Difference).decode
+_DIFFERENCE = 0x98  # how an array of 8 begins
 
 
 class UserStore:
     """All of Redis that belongs to users. Correct whichever process calls it, and however often."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, snapshots: Snapshots | None = None) -> None:
         self._redis = redis
         self._ttl_s = settings.user_ttl_s
         self._session_ttl_s = settings.session_ttl_s
         self._apply = Script(redis, FOLDER / "apply.lua")
         self._finish = Script(redis, FOLDER / "finish.lua")
         self._forget = Script(redis, FOLDER / "forget.lua")
+        self._snapshots = snapshots or Snapshots()
 
     async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
         """Apply each user's events, and return each user's state after them. One pipeline."""
         if not batch:
             return []
-        answers = await self._apply.call_each([self._apply_call(user) for user in batch])
-        return [_decode_applied(answer) for answer in answers]
+        before = [self._snapshots.get(user.user, user.session) for user in batch]
+        answers = await self._apply.call_each(list(map(self._apply_call, batch, before)))
+        return list(map(self._applied, batch, before, answers))
 
     async def link(self, user: str, visitor: str) -> Applied:
         """Give the visitor's history to the user who logged in, and forget the visitor's own copy.
@@ -120,13 +153,61 @@ class UserStore:
         gets = [("GET", keys.recommendations(user)) for user in users]
         return await while_away(lambda: send_all(self._redis, gets)) if users else []
 
-    def _apply_call(self, user: UserChanges) -> tuple[Any, ...]:
+    async def note_debts(self, debts: Mapping[str, Debt], over: Mapping[str, Partition]) -> None:
+        """Note whom the model owes an answer, for the next owner, and forget who has it or will have none.
+
+        Sessions without consent are not written down.
+        """
+        kept = [(keys.owed(*debt.partition), user, debt) for user, debt in debts.items() if debt.session is None]
+        commands: list[tuple[Any, ...]] = [("HDEL", keys.owed(*partition), user) for user, partition in over.items()]
+        commands += [("HSET", key, user, _encode(debt)) for key, user, debt in kept]
+        commands += [("EXPIRE", key, self._ttl_s) for key in {key for key, _, _ in kept}]
+        await while_away(lambda: send_all(self._redis, commands))
+
+    async def debts_of(self, partitions: Collection[Partition]) -> dict[str, Debt]:
+        """What was noted by the owners of these partitions before."""
+        async def read() -> list[dict[bytes, bytes]]:
+            pipeline = self._redis.pipeline(transaction=False)
+            for partition in partitions:
+                pipeline.hgetall(keys.owed(*partition))
+            found: list[dict[bytes, bytes]] = await pipeline.execute()
+            return found
+
+        return {
+            user.decode(): _decode_debt(debt) for noted in await while_away(read) for user, debt in noted.items()
+        }
+
+    def _apply_call(self, user: UserChanges, before: Snapshot | None) -> tuple[Any, ...]:
         session = user.session is not None
         return (
             5, *self._state_keys(user.user, user.session),
             self._session_ttl_s if session else self._ttl_s, "1" if session else "0",
             _encode(user.changes), user.ids, user.linking, _encode(user.runs) if user.runs else b"",
+            *((before.version, before.last_event) if before else (b"", b"")),
         )
+
+    def _applied(self, user: UserChanges, before: Snapshot | None, answer: bytes) -> Applied:
+        content: Raw | Opened
+        if before is not None and answer[0] == _DIFFERENCE:
+            told = _decode_difference(answer)
+            content = before.opened().after(told.changed)
+            applied = Applied(
+                told.version, told.event_time_ms, told.new_events, told.result_version, told.covers, told.linked,
+                content.state(),
+            )
+        else:
+            applied = _decode_applied(answer)
+            content = applied.state
+        if applied.new_events:
+            self._remember(user, applied, content)
+        return applied
+
+    def _remember(self, user: UserChanges, applied: Applied, content: Raw | Opened) -> None:
+        if applied.new_events < len(user.changes):  # which event was the last is not known
+            self._snapshots.drop(user.user, user.session)
+            return
+        ttl_s = self._ttl_s if user.session is None else self._session_ttl_s
+        self._snapshots.put(user.user, user.session, applied.version, user.ids[-8:], ttl_s, content)
 
     @staticmethod
     def _state_keys(user: str, session: str | None) -> tuple[str, ...]:

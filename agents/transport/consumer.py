@@ -52,6 +52,7 @@ class GaplessConsumer(driver.Consumer):
         self._rebalancing = False
         self._generation = -1
         self._window = AckWindow()
+        self._given_up: AckWindow | None = None
         self._next: dict[Partition, int] = {}  # the offset expected next from the fetcher
         self._committed: dict[Partition, int] = {}
         super().__init__(*args, **kwargs)
@@ -92,6 +93,11 @@ class GaplessConsumer(driver.Consumer):
         self._window = AckWindow()
         self._next.clear()
         self._committed.clear()
+
+    @property
+    def window(self) -> AckWindow | None:
+        """Of the assignment whose records are being delivered; None without one, and while a rebalance lasts."""
+        return self._window if self.flow_active and self._next else None
 
     # -- rule 2: seek before delivery
 
@@ -154,7 +160,9 @@ class GaplessConsumer(driver.Consumer):
     ) -> Sequence[ConsumerRecord]:
         """Return the records from the expected one on; none when there is a gap that is to be read again."""
         partition = Partition(*tp)
-        expected = self._next[partition]
+        expected = self._next.get(partition)
+        if expected is None:  # a rebalance, while another partition of this fetch was sought back
+            return ()
         if records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
         if records and records[0].offset > expected and reread.get(partition) != expected:
@@ -195,12 +203,15 @@ class GaplessConsumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         """Wait until the agent has finished what it took, then commit; at most `WAIT_EMPTY_S`."""
-        window, deadline = self._window, monotonic() + WAIT_EMPTY_S
+        window = self._window
+        # Faust asks twice at its end, the second time when the agent is gone
+        deadline = 0.0 if window is self._given_up else monotonic() + WAIT_EMPTY_S
         while window.in_hand and monotonic() < deadline and not self.app.crashed:  # a crashed agent finishes nothing
             await self.commit()
             await asyncio.sleep(POLL_S)
         if window.in_hand:
             logger.warning("%d events are not done; they will be read again", window.in_hand)
+            self._given_up = window
         await self.commit()
 
     async def is_behind(self) -> bool:

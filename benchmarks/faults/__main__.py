@@ -11,22 +11,22 @@ import json
 import logging
 import random
 import secrets
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agents.state.connection import connect
+from benchmarks import reports
 from benchmarks.faults.account import Account
 from benchmarks.faults.kinds import FAULTS, Scene
 from benchmarks.faults.sender import Sender
 from benchmarks.faults.system import System
 from benchmarks.faults.traffic import Traffic
+from benchmarks.reports import say
 from footfall import topics
 from footfall.ledger_reader import LedgerReader
 from footfall.stack import Stack
@@ -66,32 +66,32 @@ async def run(stack: Stack, options: argparse.Namespace, folder: Path) -> dict[s
             scene = Scene(system, traffic, sender.send, chance)
             share = options.events // (len(chosen) + 1)
             inputs = traffic.inputs()
-            _say(f"a new group starts one by one, {share:,} events")
+            say(f"a new group starts one by one, {share:,} events")
             await sender.pace(inputs, share, options.rate)
             await starting
             await reader.drained(DRAIN_S)
             for number, fault in enumerate(chosen, 1):
                 count = share if number < len(chosen) else options.events
                 rate = min(options.rate, share / fault.lasts_s)
-                _say(f"{number}/{len(chosen)} {fault.name}, {rate:,.0f} events/s")
+                say(f"{number}/{len(chosen)} {fault.name}, {rate:,.0f} events/s")
                 outcome = await account.watch(fault, scene, sender.pace(inputs, count, rate))
-                _say(f"    {outcome}")
-            _say("draining")
+                say(f"    {outcome}")
+            say("draining")
             await reader.drained(DRAIN_S)
             await account.settled(DRAIN_S)
-        _say("comparing the users' state with the input")
+        say("comparing the users' state with the input")
         async with connect(settings.redis_url) as redis:
             await reader.check_stored(redis)
             different = await account.compare_state(redis, traffic)
+            unpaid = await account.unpaid(redis, traffic.users, DRAIN_S)
         restarts = system.restarts
     finally:
         await system.close()
         await reader.stop()
     return account.report(
-        different, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
+        different, unpaid, restarts=restarts, seed=options.seed, users=options.users, units=options.units,
         static_membership=options.static_membership,
-        broker=msgspec.to_builtins(stack.broker), cache=msgspec.to_builtins(stack.cache), git_commit=_git_commit(),
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **reports.surroundings(stack), **reports.origin(),
     )
 
 
@@ -100,15 +100,6 @@ async def _rolling_start(system: System, units: int, chance: random.Random) -> N
     for number in range(units):
         await system.start_unit(f"unit-{number}")
         await asyncio.sleep(chance.uniform(0.5, 3.0))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _git_commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return git.stdout.strip() or "unknown"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = asyncio.run(run(stack, options, folder))
     print(json.dumps({key: value for key, value in report.items() if key != "faults"}, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        reports.write(report, options.json)
     return 0 if report["passed"] else 1
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,10 +21,11 @@ from benchmarks.faults.traffic import Traffic
 from footfall.ledger import Ledger
 from footfall.ledger_reader import LedgerReader
 from footfall.state_digest import differences, read_states
-from schemas import events
+from schemas import events, keys
 
 POLL_S = 0.02
 RECOVERY_TIMEOUT_S = 180.0
+USERS_AT_ONCE = 500
 EVENTS_AT_ONCE = 50_000  # of which the expected state is computed
 
 
@@ -97,11 +98,20 @@ class Account:
         expected = await asyncio.to_thread(_expected_states, traffic)
         return differences(expected, await read_states(redis, list(expected)))
 
-    def report(self, different: list[str], **rest: object) -> dict[str, Any]:
+    async def unpaid(self, redis: Redis, users: Sequence[str], timeout_s: float) -> int:
+        """How many users are still left with a fallback after so long: each is owed the model's answer."""
+        deadline = time.monotonic() + timeout_s
+        while unpaid := await _with_fallback(redis, users):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.5)
+        return unpaid
+
+    def report(self, different: list[str], unpaid: int, **rest: object) -> dict[str, Any]:
         counts = self._reader.ledger.counts()
         takeovers = [outcome.silent_s for fault, outcome in self._outcomes if fault.takes_over] or [0.0]
         over_cap = [outcome.fault for _, outcome in self._outcomes if not outcome.within_cap]
-        passed = not (counts.lost or counts.duplicated or counts.older_over_newer or different or over_cap
+        passed = not (counts.lost or counts.duplicated or counts.older_over_newer or different or over_cap or unpaid
                       or counts.events_acked < counts.events_in or counts.dead_letters != self._sender.bad)
         return {
             "passed": passed,
@@ -111,6 +121,7 @@ class Account:
             "state_differences": len(different),
             "state_examples": different[:5],
             "over_fallback_cap": over_cap,
+            "users_left_with_a_fallback": unpaid,
             "agent_memory_mb": max((outcome.agent_memory_mb for _, outcome in self._outcomes), default=0.0),
             **rest,
             "faults": [msgspec.to_builtins(outcome) for _, outcome in self._outcomes],
@@ -157,6 +168,18 @@ class _Silence:
                 self.longest_s = max(self.longest_s, now_s - self._since_s[place])
             else:
                 self._answered[place], self._since_s[place] = answered, now_s
+
+
+class _Origin(Struct):
+    origin: str
+
+
+async def _with_fallback(redis: Redis, users: Sequence[str]) -> int:
+    decode, found = msgspec.json.Decoder(_Origin).decode, 0
+    for start in range(0, len(users), USERS_AT_ONCE):
+        stored = await redis.mget([keys.recommendations(user) for user in users[start : start + USERS_AT_ONCE]])
+        found += sum(value is not None and decode(value).origin == "fallback" for value in stored)
+    return found
 
 
 def _expected_states(traffic: Traffic) -> dict[str, StateDigest]:

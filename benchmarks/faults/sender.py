@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Self
@@ -20,10 +20,12 @@ MAX_UNDER_WAY = 20_000  # records: while the broker is away the pace stands stil
 class Sender:
     """`async with Sender(…) as sender:`. Raises what the producer raises for good."""
 
-    def __init__(self, client: Mapping[str, Any], settings: Settings, ledger: Ledger, *, idempotent: bool) -> None:
+    def __init__(
+        self, client: Mapping[str, Any], settings: Settings, ledger: Ledger, *, idempotent: bool, linger_ms: int = 5
+    ) -> None:
         # without idempotence a retry may append a record twice, and the second is not known to be the first again
         self._producer = AIOKafkaProducer(
-            **client, acks="all", linger_ms=5, enable_idempotence=idempotent, request_timeout_ms=120_000,
+            **client, acks="all", linger_ms=linger_ms, enable_idempotence=idempotent, request_timeout_ms=120_000,
         )
         self._prefix = settings.prefix
         self._ledger = ledger
@@ -50,18 +52,38 @@ class Sender:
             await self.send(part)
             sent += len(part)
             await asyncio.sleep(TICK_S)
-        await self._producer.flush()
+        await self.flush()
 
-    async def send(self, inputs: Sequence[Input]) -> None:
+    async def open_loop(self, inputs: Iterator[Input], due_s: Iterable[float]) -> None:
+        """Send the next input when it is due, so many seconds from now, whatever became of those before it.
+
+        Its time counts from when it was due: a sender that lags must not hide what a user would have felt.
+        """
+        start_s, start_ms = time.monotonic(), time.time_ns() // 1_000_000
+        for at_s in due_s:
+            await asyncio.sleep(max(0.0, start_s + at_s - time.monotonic()))
+            await self._send(next(inputs), start_ms + int(1000 * at_s))
+        await self.flush()
+
+    async def send(self, inputs: Iterable[Input]) -> None:
         for one in inputs:
-            if self._error is not None:
-                raise self._error
-            while self._under_way >= MAX_UNDER_WAY:  # noqa: ASYNC110 - a pace looks at the clock anyway
-                await asyncio.sleep(TICK_S)
-            sent_ms = time.time_ns() // 1_000_000
-            future = await self._producer.send(one.topic.full_name(self._prefix), one.value, one.key.encode())
-            self._under_way += 1
-            future.add_done_callback(partial(self._sent, one, sent_ms))
+            await self._send(one, time.time_ns() // 1_000_000)
+
+    async def flush(self) -> None:
+        """Return when the broker has everything."""
+        await self._producer.flush()
+        await asyncio.sleep(0)  # the callbacks of the last batch
+        if self._error is not None:
+            raise self._error
+
+    async def _send(self, one: Input, sent_ms: int) -> None:
+        if self._error is not None:
+            raise self._error
+        while self._under_way >= MAX_UNDER_WAY:  # noqa: ASYNC110 - a pace looks at the clock anyway
+            await asyncio.sleep(TICK_S)
+        future = await self._producer.send(one.topic.full_name(self._prefix), one.value, one.key.encode())
+        self._under_way += 1
+        future.add_done_callback(partial(self._sent, one, sent_ms))
 
     def _sent(self, one: Input, sent_ms: int, future: "asyncio.Future[Any]") -> None:
         self._under_way -= 1

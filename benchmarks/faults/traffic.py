@@ -51,11 +51,16 @@ class Traffic:
         """Event times end now: a clock that runs ahead of the records would not be believed."""
         return cls(run, events, users, seed, datetime.now(UTC) - events * STEP)
 
+    @property
+    def users(self) -> list[str]:
+        """Those of `inputs`."""
+        return [f"{self._run}-{number}" for number in range(self._users)]
+
     def inputs(self) -> Iterator[Input]:
         """All events, in the order in which they are sent; the same each time."""
-        chance = random.Random(self._seed)
+        chance, users = random.Random(self._seed), self.users
         for number in range(self.events):
-            yield self._event(number, f"{self._run}-{chance.randrange(self._users)}", chance)
+            yield self._event(number, users[chance.randrange(self._users)], chance)
 
     def _event(self, number: int, user: str, chance: random.Random) -> Input:
         kind = chance.choices(KINDS, WEIGHTS)[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from footfall.cli.base import Commands, UsersError, end, require_connection
+from footfall.cli.base import Commands, UsersError, end, require_connection, tell
 from footfall.cli.dlq import dlq
 from footfall.cli.models import evaluate, train
 from footfall.cli.rebuild import rebuild
@@ -109,6 +109,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
     """
     import asyncio
 
+    from agents.liveness import STOP_WITHIN_S
     from footfall.supervisor import Process, run_until_signal
 
     require_connection(f"agents {' '.join(capabilities)}")
@@ -121,7 +122,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
         )
         for capability in dict.fromkeys(capabilities)
     ]
-    end(asyncio.run(run_until_signal(processes, lambda event: click.echo(f"footfall: {event}", err=True))))
+    end(asyncio.run(run_until_signal(processes, tell, stop_grace_s=STOP_WITHIN_S + 5)))  # they end themselves before
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """What all commands share: errors as one line, and settings that must be there."""
 
+import contextlib
 import sys
 from typing import Any, NoReturn
 
@@ -57,6 +58,12 @@ def require_connection(command: str) -> None:
     missing = " and ".join(name for name, value in named.items() if not value)
     if missing:
         raise UsersError(f"{missing} must be set; for a local try: footfall stack exec -- footfall {command}")
+
+
+def tell(news: object) -> None:
+    """Say it on stderr. A full disk behind that, or a pipe that nobody reads, stops nothing."""
+    with contextlib.suppress(OSError):
+        click.echo(f"footfall: {news}", err=True)
 
 
 def end(code: int | None) -> NoReturn:

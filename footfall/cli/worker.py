@@ -22,11 +22,16 @@ control_option = click.option(
 @click.option("--listen", metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where `stats` and `reload` reach it.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
+@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
+@click.option(
+    "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
+    help="Default: a scan, or an index where the catalogue is too large for that.",
+)
 @click.pass_context
 def worker(
     context: click.Context, models: str | None, listen: str | None, control: str | None, device: str | None,
-    checkpoint: str | None,
+    device_cpu: str | None, checkpoint: str | None, retrieval: str | None,
 ) -> None:
     """Run a model worker, one process per device; or ask one that runs.
 
@@ -34,7 +39,7 @@ def worker(
     Examples:
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
-      footfall worker --models recommender --listen ipc:///tmp/w --control ipc:///tmp/c
+      footfall worker --models recommender --listen ipc:///tmp/w --device-cpu 0 --control ipc:///tmp/c
       footfall worker stats --control ipc:///tmp/c
       footfall worker reload --control ipc:///tmp/c --checkpoint ./checkpoint
     """
@@ -48,7 +53,9 @@ def worker(
         "--listen": listen,
         "--control": control,
         "--device": device or Settings.from_environment().device,
+        "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
+        "--retrieval": retrieval,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device
     os.execv(  # noqa: S606  no shell is wanted

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from footfall.commit import git_commit
 from footfall.ledger import Counts
 from footfall.replay.scoring import METHODS, Difference, HitRates, Method
 from footfall.stack import Broker, Cache
@@ -128,19 +128,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def git_commit() -> str | None:
-    """The commit of the working tree that this file lies in, with "-dirty" where it was changed; None outside one."""
-    here = Path(__file__).parent
-    try:
-        ran = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return ran.stdout.strip()
 
 
 def render_report(report: Report) -> RenderableType:

@@ -21,6 +21,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "FOOTFALL_SESSION_TIMEOUT_S": repr(settings.session_timeout_s),
         "FOOTFALL_GROUP_INSTANCE_ID": settings.group_instance_id,
         "FOOTFALL_FETCH_MAX_WAIT_MS": str(settings.fetch_max_wait_ms),
+        "FOOTFALL_BUDGET_S": repr(settings.budget_s),
         "FOOTFALL_USER_TTL_S": str(settings.user_ttl_s),
         "FOOTFALL_SESSION_TTL_S": str(settings.session_ttl_s),
     }

@@ -70,7 +70,9 @@ class Pipeline:
         )
 
     def start(self) -> None:
-        self._device.start()
+        """Start all threads, so that each inherits the caller's cores; `load` may choose others for the device's."""
+        for thread in (self._device, self._collator, self._writer):
+            thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Serve what waits, then end all threads. False when they did not end in time."""
@@ -185,8 +187,6 @@ class Pipeline:
 
     def _serve(self) -> None:
         self._load_and_warm()
-        self._collator.start()
-        self._writer.start()
         while (work := self._next_work()) is not None:
             if isinstance(work, Swap):
                 self._outputs.put(work)
@@ -328,7 +328,7 @@ class Pipeline:
 
 
 def _info(model: AnyRunner) -> ModelInfo:
-    return ModelInfo(model.name, model.version, tuple(model.popular))
+    return ModelInfo(model.name, model.version, tuple(model.popular), getattr(model, "notes", ""))
 
 
 def _limited(batching: Batching, max_batch: int | None) -> Batching:

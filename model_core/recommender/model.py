@@ -89,9 +89,10 @@ class RecommenderModel(nn.Module):
 
         A state reads itself and what is left of it, so that padding cannot reach a state of a real event.
         """
-        tokens = table[item] + self.event(event) + self.gap(gap)
-        hidden: Tensor = self.encoder(inputs_embeds=self.drop(tokens), use_cache=False).last_hidden_state
-        return hidden
+        tokens = F.embedding(item, table) + self.event(event) + self.gap(gap)
+        tokens = self.drop(tokens).to(self.encoder.dtype)
+        hidden: Tensor = self.encoder(inputs_embeds=tokens, use_cache=False).last_hidden_state
+        return hidden.to(table.dtype)
 
     def query(self, hidden: Tensor, now_gap: Tensor) -> Tensor:
         """What the user is taken to want, (B, D): the state of the last event, and its age as a bucket (B,)."""

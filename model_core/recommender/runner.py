@@ -1,67 +1,51 @@
 """Serves a checkpoint: user states in, at most 64 scored and explained items per user out.
 
-`collate` decodes and pads on the CPU, `forward` runs on the device, `split` words the answers. The item table is
-computed once at loading. Unknown items of a history are skipped: a catalogue grows between trainings.
+`collate` decodes and pads on the CPU, `forward` runs on the device, `split` words the answers. What happens in between
+is `scoring`'s, how it runs there `serving`'s and `device`'s. Unknown items of a history are skipped: a catalogue grows
+between trainings.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
 from msgspec import Raw
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from model_core.recommender import checkpoint as checkpoints
 from model_core.recommender.checkpoint import Checkpoint
-from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_TOKENS, gap_bucket
+from model_core.recommender.device import Output
+from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_COUNTERS, MAX_TOKENS, gap_bucket
+from model_core.recommender.index import IndexMissingError
 from model_core.recommender.purchase_log import Float32s, Int64s
-from model_core.runner import Batching, InvalidInput
-from schemas.inference import MAX_CANDIDATES, RecommendRequest, RecommendResult, UserState, user_state_decoder
-from schemas.results import Reason, ReasonKind, RecommendedItem
+from model_core.recommender.scoring import KINDS, REPEAT, Batch, Best
+from model_core.recommender.serving import Precision, Retrieval, prepare
+from model_core.runner import Batching, CheckpointError, InvalidInput
+from schemas.inference import RecommendRequest, RecommendResult, UserState, user_state_decoder
+from schemas.results import Reason, RecommendedItem
 
-TOP = MAX_CANDIDATES
 MAX_BATCH = {"cpu": 64, "cuda": 256}  # on a CPU a larger batch leaves the cache: 1.8 -> 2.8 ms per user
 LENGTHS = (1, 16, 32, 64, 96, MAX_TOKENS)  # histories are padded to the next of these: few shapes to warm
+GRAPH_USERS = (1, 4, 16, 64, 128, 256)  # on a GPU batches are padded to the next of these
 HASH_SUFFIX = 17  # ":" and 16 hex digits at the end of a history member
-NEAR = 0.1  # the least cosine similarity of an item and its evidence: unrelated ones have about 0
-KINDS: tuple[ReasonKind, ...] = ("repeat", "related", "popular")
-REPEAT, RELATED, POPULAR = range(3)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecommendBatch:
-    """B users, T tokens (right-padded with the start item), R counters."""
-
-    item: Tensor  # (B, T)
-    event: Tensor  # (B, T)
-    gap: Tensor  # (B, T)
-    last: Tensor  # (B,) position of the newest event
-    now_gap: Tensor  # (B,)
-    counter_user: Tensor  # (R,)
-    counter_item: Tensor  # (R,)
-    counters: Tensor  # (R, K), decayed to the moment of asking
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecommendOutput:
-    """The best items of each user, best first, (B, 64), and what speaks for them."""
-
-    item: Tensor
-    score: Tensor
-    kind: Tensor  # (B, 64) index into KINDS
-    evidence: Tensor  # (B, 64, 2) for `related`: items of the user's own, the nearer first; -1 where there is none
 
 
 class RecommenderRunner:
-    """`model_core.runner.ModelRunner` for the recommender."""
+    """`model_core.runner.ModelRunner` for the recommender. `notes`: how it is served here, for people."""
 
     name = "recommender"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        *,
+        retrieval: Retrieval = "auto",
+        precision: Precision = "auto",
+        compiled: bool = False,
+    ) -> None:
+        """See `serving.prepare`, and what it raises."""
         self.description = checkpoint.description
         self.version = checkpoint.version
         self.popular = checkpoint.description.popular
@@ -70,34 +54,49 @@ class RecommenderRunner:
         self._item_ids = checkpoint.description.item_ids
         self._start = len(self._item_ids)
         self._codes = {item_id: code for code, item_id in enumerate(self._item_ids)}
-        self._model = checkpoint.model.to(self.device).eval()
-        with torch.inference_mode():
-            self._table = self._model.item_table()  # (N + 1, D)
-            self._directions = F.normalize(self._table, dim=1)
-            self._prior = self._model.prior()  # (N,)
-            self._average_item, self._average_prior = self._table[:-1].mean(0), self._prior.mean()
+        self._model = checkpoint.model
+        serving = prepare(
+            checkpoint.model, self.device, retrieval=retrieval, precision=precision, compiled=compiled,
+            examples=(self._collated(requests) for requests in self.example_batches() if len(requests) > 1),
+            buckets=(Batch.largest(users, length) for length in LENGTHS for users in GRAPH_USERS),
+        )  # fmt: skip
+        self._retrieval, self._precision, self._compiled = retrieval, precision, compiled
+        self._execution = serving.execution
+        self.recall, self.notes = serving.recall, serving.notes
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> "RecommenderRunner":
+    def load(
+        cls, folder: Path, device: str = "cpu", *, retrieval: Retrieval = "auto", precision: Precision = "auto"
+    ) -> "RecommenderRunner":
         """Read a checkpoint onto a device.
 
-        Raises `checkpoint.CheckpointError` when the folder does not hold one.
+        Raises `checkpoint.CheckpointError` when the folder does not hold one, and what `serving.prepare` raises.
         """
-        return cls(checkpoints.load(folder), device)
+        return cls(checkpoints.load(folder), device, retrieval=retrieval, precision=precision)
 
     def successor(self, folder: Path, sha256: str = "") -> "RecommenderRunner":
         """As `model_core.runner.Reloadable` says."""
-        return RecommenderRunner(checkpoints.load(folder, sha256), str(self.device))
+        checkpoint = checkpoints.load(folder, sha256)
+        try:
+            return RecommenderRunner(
+                checkpoint, str(self.device),
+                retrieval=self._retrieval, precision=self._precision, compiled=self._compiled,
+            )  # fmt: skip
+        except IndexMissingError as error:  # as where its catalogue is larger
+            raise CheckpointError(str(error)) from error
 
     def tokens(self, request: RecommendRequest) -> int:
         """The lines of the user's history, as the head of the packed state says."""
         return min(_history_lines(memoryview(request.state)), MAX_TOKENS)
 
-    def collate(self, requests: Sequence[RecommendRequest]) -> RecommendBatch:
+    def collate(self, requests: Sequence[RecommendRequest]) -> Batch:
         """Decode and pad.
 
         Raises InvalidInput when a user's state is not what `schemas.inference.UserState` says.
         """
+        return self._execution.stage(self._collated(requests))
+
+    def _collated(self, requests: Sequence[RecommendRequest]) -> Batch:
         states = [_decode(request.state) for request in requests]
         now_ms = np.array([request.now_ms for request in requests])
         item, event, time_ms, length = self._lines([state.history[: 2 * MAX_TOKENS] for state in states])
@@ -110,7 +109,7 @@ class RecommenderRunner:
         last = np.maximum(length - 1, 0)
         age_ms = np.where(length > 0, now_ms - padded[2][np.arange(len(last)), last], 0)
         counter_user, counter_item, counters = self._counters(states, now_ms)
-        return RecommendBatch(
+        return Batch(
             item=torch.from_numpy(padded[0]),
             event=torch.from_numpy(padded[1]),
             gap=torch.from_numpy(np.where(filled, gap, 0)),
@@ -147,6 +146,8 @@ class RecommenderRunner:
         """User, item code and counters decayed to now (R, K) of the counted items that are known."""
         k = len(HALF_LIVES_DAYS)
         for state in states:
+            if len(state.counter_items) > MAX_COUNTERS:
+                raise InvalidInput(f"{len(state.counter_items)} counters: agents keep at most {MAX_COUNTERS}")
             if len(state.counter_values) != 8 * (k + 1) * len(state.counter_items):
                 raise InvalidInput(
                     f"{len(state.counter_items)} counters come with {len(state.counter_values)} bytes of values"
@@ -163,47 +164,19 @@ class RecommenderRunner:
         decayed = stored[:, :k].clip(0, 1e6) * 0.5 ** (days / np.array(HALF_LIVES_DAYS))
         return user, item, decayed.astype(np.float32)
 
-    @torch.inference_mode()
-    def forward(self, batch: RecommendBatch) -> RecommendOutput:
+    def forward(self, batch: Batch) -> Output[Best]:
         """Score the whole vocabulary and keep the best 64 of each user."""
-        model, to = self._model, self.device
-        item, counter_user, counter_item = batch.item.to(to), batch.counter_user.to(to), batch.counter_item.to(to)
-        hidden = model.encode(self._table, item, batch.event.to(to), batch.gap.to(to))
-        users = torch.arange(len(item), device=to)
-        query = model.query(hidden[users, batch.last.to(to)], batch.now_gap.to(to))  # (B, D)
-        logits = F.linear(query, self._table[:-1], self._prior)  # (B, N)
-        repeats = model.repeats(query, counter_user, counter_item, batch.counters.to(to))  # (R,)
-        logits.index_put_((counter_user, counter_item), repeats, accumulate=True)
-        best, top = logits.topk(min(TOP, logits.shape[1]))  # (B, 64)
-        # the user's own counters say more for an item than its affinity above that of an average item does
-        affinity = (self._table[top] @ query[:, :, None])[:, :, 0] + self._prior[top]
-        average = query @ self._average_item + self._average_prior
-        repeat = best - affinity > (affinity - average[:, None]).clamp(min=0)
-        evidence = self._related(top, item)
-        kind = torch.where(repeat, REPEAT, torch.where(evidence[:, :, 0] >= 0, RELATED, POPULAR))
-        evidence.masked_fill_(repeat[:, :, None], -1)
-        score = (best - logits.logsumexp(1, keepdim=True)).exp()
-        return RecommendOutput(item=top.cpu(), score=score.cpu(), kind=kind.cpu(), evidence=evidence.cpu())
+        return self._execution.run(batch)
 
-    def _related(self, top: Tensor, item: Tensor) -> Tensor:
-        """For items (B, 64) the one or two nearest among a user's events (B, T), (B, 64, 2); -1 where none is near."""
-        similarity = self._directions[top] @ self._directions[item].transpose(1, 2)  # (B, 64, T)
-        own = (top[:, :, None] == item[:, None, :]) | (item == self._start)[:, None, :]
-        first_near, first_at = similarity.masked_fill_(own, -1).max(2)
-        first = item.gather(1, first_at)
-        similarity.masked_fill_(item[:, None, :] == first[:, :, None], -1)  # the second is another item
-        second_near, second_at = similarity.max(2)
-        second = item.gather(1, second_at)
-        return torch.stack([first.where(first_near > NEAR, -1), second.where(second_near > NEAR, -1)], 2)
-
-    def split(self, requests: Sequence[RecommendRequest], output: RecommendOutput) -> list[RecommendResult]:
+    def split(self, requests: Sequence[RecommendRequest], output: Output[Best]) -> list[RecommendResult]:
         """One result per request, in their order."""
+        best = output.ready()
         rows = zip(
             requests,
-            output.item.tolist(),
-            output.score.double().numpy().round(6).tolist(),
-            output.kind.tolist(),
-            output.evidence.tolist(),
+            best.item.tolist(),
+            best.score.double().numpy().round(6).tolist(),
+            best.kind.tolist(),
+            best.evidence.tolist(),
             strict=True,
         )
         return [

@@ -22,13 +22,14 @@ class InMemory:
 
     def __init__(self) -> None:
         self.twin = ReferenceStore()
-        self.pipelines = 0
+        self.pipelines = self.links = 0
 
     async def apply(self, batch: Sequence[UserChanges]) -> list[ReferenceState]:
         self.pipelines += 1
         return [self.twin.apply(one) for one in batch]
 
     async def link(self, user: str, visitor: str) -> ReferenceState:
+        self.links += 1
         return self.twin.link(user, visitor)
 
     async def unlink(self, user: str, visitor: str) -> None:
@@ -109,6 +110,16 @@ def test_a_login_takes_nothing_of_what_the_visitor_does_after_it() -> None:
     ], size=3)
     assert (items(store, "17"), items(store, "v:81")) == ({"x"}, {"y"})
     assert store.pipelines == 2
+
+
+def test_a_login_of_a_visitor_who_did_nothing_since_the_last_one_costs_nothing() -> None:
+    who = {"user_id": "17", "visitor_id": "81"}
+    assert in_batches([event("search", number, "x", **who) for number in range(4)], size=2).links == 1
+
+
+def test_a_login_that_was_applied_before_is_linked_again_in_case_that_was_cut_off() -> None:
+    login = event("search", 1, "x", user_id="17", visitor_id="81")
+    assert in_batches([login, login], size=1).links == 2
 
 
 def test_every_visitor_of_a_batch_is_linked() -> None:

@@ -3,12 +3,23 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ResponseError  # noqa: A004
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from agents import publisher
 from agents.backoff import wait_s
@@ -67,6 +78,30 @@ async def test_while_redis_is_away_each_wait_is_drawn_anew_from_the_next_step() 
     assert redis.waits_s == pytest.approx([0.05 * 0.5, 0.1 * 0.625, 0.3 * 0.75, 1.0 * 0.875, 1.0 * 0.75])
     assert redis.was_away == [True] * 5
     assert not is_away()
+
+
+@pytest.mark.parametrize("error", [
+    ReadOnlyError(), MasterDownError("MASTERDOWN"), ClusterDownError("CLUSTERDOWN"), TryAgainError("TRYAGAIN"),
+    ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+    ResponseError("NOREPLICAS Not enough good replicas to write."), ResponseError("BUSY Redis is busy."),
+], ids=lambda error: str(error).partition(" ")[0] or type(error).__name__)
+async def test_a_failover_a_full_disk_and_a_slow_script_are_waited_for_like_a_redis_that_is_away(
+    error: RedisError,
+) -> None:
+    redis = Away([error, error])
+    assert await while_away(redis.operation, pause=redis.pause) == "answer"
+    assert redis.was_away == [True, True]
+
+
+async def test_a_redis_that_is_slow_gets_more_time_with_each_attempt_and_one_that_is_away_does_not() -> None:
+    redis, asked_for_s = Away([TimeoutError(), ConnectionError(), *[TimeoutError()] * 3]), list[float]()
+
+    def timeout(seconds: float) -> AbstractAsyncContextManager[object]:
+        asked_for_s.append(seconds)
+        return nullcontext()
+
+    assert await while_away(redis.operation, pause=redis.pause, within=timeout) == "answer"
+    assert asked_for_s == [5.0, 10.0, 10.0, 20.0, 20.0, 20.0]
 
 
 async def test_what_redis_does_at_once_waits_for_nothing() -> None:

@@ -21,8 +21,9 @@ def work(
 ) -> Work:
     version = offset if version is None else version
     time_ms = offset if time_ms is None else time_ms
+    partition = Partition("retail.clickstream.v1", 0)
     return Work(user, None, version, time_ms, Raw(b"%d" % version), Trigger("s", str(offset)), time_ms, (str(offset),),
-                answered, held=[Held(record(b"", offset=offset), Partition("retail.clickstream.v1", 0), WINDOW)])
+                partition, answered, offset + 2.0, held=[Held(record(b"", offset=offset), partition, WINDOW)])
 
 
 def offsets(work: Work) -> list[int]:
@@ -98,14 +99,19 @@ def test_what_the_stored_result_answers_is_covered_again_unless_it_is_known_to_b
     )
 
 
+def test_of_runs_that_overlap_all_offsets_are_covered() -> None:
+    stored = (OffsetRun("clicks", 0, 1, 9), OffsetRun("clicks", 0, 2, 3), OffsetRun("clicks", 0, 9, 12))
+    assert covers(replace(work("a", 7), held=[], open_covers=stored)) == (OffsetRun("clicks", 0, 1, 12),)
+
+
 def merged(offers: Sequence[Work]) -> Work:
     """What several offers of one user come to; of equally new ones, the last decides."""
     state = max(reversed(offers), key=lambda one: one.version)
     trigger = max(reversed(offers), key=lambda one: one.trigger_time_ms)
     return Work(
         state.user, state.session, state.version, state.event_time_ms, state.state, trigger.trigger,
-        trigger.trigger_time_ms, trigger.looked_at, all(one.answered for one in offers), state.open_covers,
-        [held for one in offers for held in one.held],
+        trigger.trigger_time_ms, trigger.looked_at, trigger.partition, all(one.answered for one in offers),
+        min(one.deadline_s for one in offers), state.open_covers, [held for one in offers for held in one.held],
     )
 
 
@@ -130,7 +136,8 @@ class Users(RuleBasedStateMachine):
         first, self.offered = self.offered, self.offered + records
         return Work(
             user, session, version, event_time_ms, Raw(b"%d of %d" % (version, first)), Trigger("s", str(first)),
-            time_ms, (f"item {first}",), answered, (OffsetRun("earlier", 0, first, first),),
+            time_ms, (f"item {first}",), Partition("clicks", first % 2), answered, first + 2.0,
+            (OffsetRun("earlier", 0, first, first),),
             [Held(record(b"", offset=offset), Partition("clicks", 0), WINDOW)
              for offset in range(first, self.offered)],
         )

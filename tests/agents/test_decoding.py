@@ -45,6 +45,8 @@ BAD_CLICKS = {
     "a time of month 13": as_bytes(click() | {"time": "2026-13-01T10:00:00Z"}),
     "another specversion": as_bytes(click() | {"specversion": "0.3"}),
     "an unknown type": as_bytes(click(kind="dance")),
+    "data that is not JSON": as_bytes(click() | {"datacontenttype": "application/xml"}),
+    "data of a type that begins like JSON": as_bytes(click() | {"datacontenttype": "application/jsonp"}),
     "a purchase on the clickstream": as_bytes(purchase(["1"])),
     "deep nesting": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     "deep nesting in an unknown field": as_bytes(click())[:-1] + b',"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
@@ -55,6 +57,11 @@ BAD_CLICKS = {
     "a negative price": as_bytes(click()).replace(b'"1044078"}', b'"1044078","price":-1}'),
     "no value on a topic that is not compacted": None,
 }
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "application/json;v=1"])
+def test_json_is_read_whatever_parameters_its_media_type_has(media_type: str) -> None:
+    assert isinstance(decode_click(record(as_bytes(click() | {"datacontenttype": media_type}))), events.ViewItem)
 
 
 @pytest.mark.parametrize("name", BAD_CLICKS)

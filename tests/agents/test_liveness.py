@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from agents.liveness import FROZEN, STALLED, Heartbeat, Progress, heartbeat_fd, now_s
+from agents.liveness import FROZEN, STALLED, Heartbeat, Progress, end_within, heartbeat_fd, now_s
 
 LEASE_S = 15.0
 
@@ -220,3 +220,30 @@ asyncio.run(Heartbeat(symptom, alive_within_s=0.5, lease_s=1.0, fd=None).run())
             assert child.wait(60) == FROZEN
         finally:
             child.kill()
+
+
+def test_one_that_does_not_stop_in_time_is_ended_although_its_loop_hangs() -> None:
+    code = """
+import asyncio, threading
+import agents.__main__ as agents, faust
+agents.STOP_WITHIN_S = 0.2
+class Hanging(agents.Worker):
+    async def on_stop(self):
+        threading.Event().wait()
+worker = Hanging(faust.App("x", broker="gapless://127.0.0.1:1", store="memory://"), redirect_stdouts=False)
+worker.loop.run_until_complete(worker.stop())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert ended.returncode == STALLED, ended.stderr
+    assert b"did not stop within" in ended.stderr
+
+
+def test_one_that_stops_in_time_does_not_wait_for_the_end_of_its_time() -> None:
+    code = "from agents.liveness import end_within; end_within(3600.0)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_who_is_asked_to_end_a_process_hears_its_exit_code() -> None:
+    exit_codes: list[int] = []
+    end_within(0.0, exit_codes.append).join()
+    assert exit_codes == [STALLED]

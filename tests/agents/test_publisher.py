@@ -49,7 +49,7 @@ async def running(
 async def queue(publisher: Publisher, *values: bytes) -> list[object]:
     delivered: list[object] = []
     for value in values:
-        await publisher.send("t", b"key", value, (), lambda error, value=value: delivered.append(error or value))  # type: ignore[misc]
+        await publisher.send("t", b"key", value, [], lambda error, value=value: delivered.append(error or value))  # type: ignore[misc]
     return delivered
 
 
@@ -121,9 +121,9 @@ async def test_each_attempt_of_a_lane_draws_its_wait_and_what_arrives_starts_the
     producer, waits = RecordingProducer(), Waits(monkeypatch, (0.1, 0.7, 0.4))
     producer.failures = [KafkaConnectionError(), KafkaTimeoutError()]
     async with running(producer, waits.draw) as publisher:
-        await publisher.deliver("t", b"key", b"a", ())
+        await publisher.deliver("t", b"key", b"a", [])
         producer.failures = [KafkaConnectionError()]
-        await publisher.deliver("t", b"key", b"b", ())
+        await publisher.deliver("t", b"key", b"b", [])
     assert waits.asked == [(0, 0.1), (1, 0.7), (0, 0.4)]
 
 
@@ -139,7 +139,7 @@ async def test_each_look_for_a_topics_partitions_draws_its_wait(monkeypatch: pyt
 
     producer, waits = WithoutMetadata(), Waits(monkeypatch, (0.1, 0.7, 0.4))
     async with running(producer, waits.draw) as publisher:
-        await publisher.deliver("t", b"key", b"a", ())
+        await publisher.deliver("t", b"key", b"a", [])
     assert waits.asked == [(0, 0.1), (1, 0.7), (2, 0.4)]
 
 
@@ -166,11 +166,25 @@ async def test_a_record_that_is_too_large_is_refused_and_the_rest_flows_on() -> 
 async def test_deliver_returns_when_kafka_has_it_and_raises_when_it_never_will() -> None:
     producer = RecordingProducer()
     async with running(producer) as publisher:
-        await publisher.deliver("t", b"key", b"a", ())
+        await publisher.deliver("t", b"key", b"a", [])
         assert producer.records == [("t", b"key", b"a")]
         producer.failures = [MessageSizeTooLargeError()]
         with pytest.raises(MessageSizeTooLargeError):
-            await publisher.deliver("t", b"key", b"b", ())
+            await publisher.deliver("t", b"key", b"b", [])
+
+
+async def test_a_batch_that_the_closing_producer_drops_was_not_delivered() -> None:
+    producer = RecordingProducer()
+    producer.hold = True
+    async with running(producer) as publisher:
+        delivered = await queue(publisher, b"a")
+        async with asyncio.timeout(5):
+            while not producer.pending:
+                await asyncio.sleep(0)
+        producer.pending[0].cancel()
+        await asyncio.wait(producer.pending)
+        await asyncio.sleep(0)
+    assert delivered == []
 
 
 async def test_a_failure_of_who_is_told_ends_the_run() -> None:
@@ -179,7 +193,7 @@ async def test_a_failure_of_who_is_told_ends_the_run() -> None:
     def fail(_: object) -> None:
         raise LookupError("a bug")
 
-    await publisher.send("t", b"key", b"a", (), fail)
+    await publisher.send("t", b"key", b"a", [], fail)
     with pytest.raises(LookupError):
         await asyncio.wait_for(publisher.run(), 5)
 
@@ -188,8 +202,8 @@ async def test_keys_are_spread_over_all_partitions_and_a_topic_may_grow() -> Non
     producer = RecordingProducer(partitions=2)
     async with running(producer) as publisher:
         for n in range(20):
-            await publisher.deliver("t", b"%d" % n, b"x", ())
+            await publisher.deliver("t", b"%d" % n, b"x", [])
         producer.partitions = 4
         for n in range(40):
-            await publisher.deliver("t", b"%d" % n, b"x", ())
+            await publisher.deliver("t", b"%d" % n, b"x", [])
     assert producer.used == {0, 1, 2, 3}

@@ -2,121 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
-from msgspec import Raw
 
 from agents import recommend
-from agents.ack_window import AckWindow, Partition
-from agents.answers import Answers
-from agents.dead_letters import DeadLetters
-from agents.fallback import Fallback
-from agents.publisher import Publisher
-from agents.recommend import BUDGET_S, Recommend
-from agents.state.connection import connect
-from agents.state.store import UserStore
-from agents.transport.consumer import Chunk
+from agents.ack_window import Partition
+from agents.recommend import BUDGET_S
 from footfall.stack import Stack
-from schemas.inference import Failure, ModelInfo, RecommendResult, Shed, user_state_decoder
-from schemas.results import Reason, RecommendedItem
-from tests.doubles import RecordingProducer, as_bytes, click, purchase, record
+from schemas.inference import Failure, ModelInfo, Shed, user_state_decoder
+from tests.agents.scripted_agent import CLICKS, PURCHASES, Agent
+from tests.doubles import as_bytes, click, purchase
 
 pytestmark = pytest.mark.stack
-CLICKS, PURCHASES = "retail.clickstream.v1", "retail.purchases.v1"
-
-
-class ScriptedWorker:
-    """Keeps requests for the test to answer."""
-
-    def __init__(self) -> None:
-        self.available, self.away_s, self.queued = True, 0.0, 0
-        self.requests: dict[int, tuple[int, Raw]] = {}
-        self.cancelled: list[int] = []
-        self.submitted = asyncio.Condition()
-
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
-        self.requests[request_id] = (now_ms, state)
-
-    def cancel(self, ids: Sequence[int]) -> None:
-        self.cancelled += ids
-
-
-class Agent:
-    """The parts as agents/app.py wires them, and a log to deliver from."""
-
-    def __init__(self, stack: Stack, prefix: str) -> None:
-        self.redis = connect(stack.settings.redis_url)
-        self.producer, self.worker = RecordingProducer(), ScriptedWorker()
-        self.publisher = Publisher(self.producer)
-        self.dead_letters = DeadLetters(self.publisher, "retail", recommend.TOPICS)
-        self.fallback, self.now_s = Fallback(), 0.0
-        self.store = UserStore(self.redis, stack.settings)
-        self.answers = Answers(
-            self.store, self.publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
-            on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
-        )
-        self.capability = Recommend(
-            self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail", clock=lambda: self.now_s
-        )
-        self.capability.on_model(ModelInfo("recommender", "v1", ("hit-1", "hit-2")))
-        self.partition, self.offset, self.prefix = Partition(CLICKS, 0), 0, prefix
-        self.window = AckWindow({Partition(CLICKS, 0): 0})
-
-    async def deliver(self, *events: dict[str, Any] | bytes) -> None:
-        values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
-        records = [
-            record(value, topic=self.partition.topic, offset=self.offset + n) for n, value in enumerate(values)
-        ]
-        self.offset += len(records)
-        self.window.deliver(self.partition, (one.offset for one in records))
-        self.window.take(len(records))
-        await self.capability.handle([Chunk(self.partition, records, self.window)])
-
-    def answer(self, request_id: int, *items: str, version: str = "v1") -> None:
-        candidates = tuple(RecommendedItem(item, 0.5, Reason("related", ("x",))) for item in items)
-        self.capability.on_replies([RecommendResult.of(request_id, candidates)], version)
-
-    async def results(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(5), self.producer.arrived:
-            await self.producer.arrived.wait_for(lambda: len(self.sent()) >= count)
-        return [json.loads(value) for _, _, value in self.sent()]
-
-    def sent(self) -> list[tuple[str, bytes, bytes]]:
-        return [one for one in self.producer.records if one[0] == "retail.recommendations.v1"]
-
-    async def stored(self, user: str) -> Any:
-        (data,) = await self.store.results_of([user])
-        assert data is not None
-        return json.loads(data)
-
-    def acked_to(self) -> int:
-        return self.window.positions().get(self.partition, 0)
-
-    async def until_acked(self, offset: int) -> None:
-        async with asyncio.timeout(5):
-            while self.acked_to() < offset:
-                await asyncio.sleep(0)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Agent"]:
-        loops = [asyncio.create_task(self.answers.run()), asyncio.create_task(self.publisher.run())]
-        try:
-            yield self
-            assert not any(loop.done() for loop in loops), [loop.exception() for loop in loops if loop.done()]
-        finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.wait(loops)
-            await self.redis.aclose()
 
 
 @pytest.fixture
 async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).running() as agent:
+    async with Agent(stack, prefix).alone() as agent:
         yield agent
 
 
@@ -192,6 +97,46 @@ async def test_a_late_request_is_answered_by_fallback_and_the_model_answers_late
         assert (repaid["data"]["origin"], repaid["data"]["history_version"]) == ("model", 1)
         for task in tasks:
             task.cancel()
+
+
+async def test_a_request_may_wait_for_as_long_as_the_settings_say(stack: Stack, prefix: str) -> None:
+    async with Agent(stack, prefix, budget_s=9.0).running() as agent:
+        await agent.deliver(click(user=prefix))
+        watching = asyncio.create_task(agent.capability.watch_deadlines())
+        agent.now_s = 8.9
+        agent.capability._give_up(agent.now_s)
+        assert agent.worker.cancelled == []
+        agent.now_s = 9.1
+        (late,) = await agent.results(1)
+        assert (late["data"]["origin"], agent.worker.cancelled, agent.worker.budgets_ms) == ("fallback", [1], [9000])
+        watching.cancel()
+
+
+async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(agent: Agent, prefix: str) -> None:
+    await agent.deliver(click("a", user=prefix, id="1"))
+    agent.now_s = 0.5
+    await agent.deliver(click("b", user=prefix, id="2"))
+    agent.now_s = 1.5
+    agent.answer(1, "x")
+    await agent.results(1)
+    await agent.until_acked(1)
+    assert agent.worker.budgets_ms == [int(1000 * BUDGET_S), int(1000 * (0.5 + BUDGET_S - 1.5))]
+    await agent.deliver(click("c", user=prefix, id="3"))
+    agent.producer.hold = True
+    agent.now_s = 0.5 + BUDGET_S
+    agent.capability._give_up(agent.now_s)
+    async with asyncio.timeout(5):
+        while not agent.producer.pending:
+            await asyncio.sleep(0)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "2")
+    agent.now_s = 1.5 + BUDGET_S  # the third waits behind the second's record until it is late itself
+    agent.producer.hold = False
+    agent.producer.pending[0].set_result(None)
+    await agent.until_acked(3)
+    late = await agent.stored(prefix)
+    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "3")
+    assert list(agent.worker.requests) == [1, 2]
 
 
 async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:

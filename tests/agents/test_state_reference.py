@@ -5,6 +5,7 @@ import itertools
 import random
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from footfall.state_digest import differences, read_states
 from schemas import keys
 from schemas.events import Click
 from schemas.inference import user_state_decoder
+from schemas.settings import Settings
 from tests.doubles import click
 
 DAY_MS = 86_400_000
@@ -92,16 +94,20 @@ class Twins(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, redis: Redis, store: UserStore, name: str) -> None:
         super().__init__()
         self.runner, self.redis, self.store, self.name = runner, redis, store, name
+        self.other = UserStore(redis, Settings())  # another process's
         self.twin = ReferenceStore()
+        self.newest_ms = NOW
         self.log: dict[tuple[str, str | None], list[Event]] = {}
         self.numbers = itertools.count()
 
     def user(self, short: str) -> str:
         return f"{self.name}-{short}"
 
-    def apply(self, user: str, session: str | None, events: Sequence[Event]) -> None:
+    def apply(
+        self, user: str, session: str | None, events: Sequence[Event], store: UserStore | None = None
+    ) -> None:
         changes = of(self.user(user), events, session)
-        (applied,) = self.runner.run(self.store.apply([changes]))
+        (applied,) = self.runner.run((store or self.store).apply([changes]))
         self.log.setdefault((user, session), []).extend(events)
         assert_same(applied, self.twin.apply(changes))
 
@@ -117,6 +123,15 @@ class Twins(RuleBasedStateMachine):
         chunk += [known[n % len(known)] for n in repeats if known]
         random.Random(seed).shuffle(chunk)
         self.apply(user, session, chunk)
+
+    @rule(user=users, session=sessions, drafts=drafts, by_other=st.booleans())
+    def timely(self, user: str, session: str | None, drafts: list[tuple[str, list[str], int]], by_other: bool) -> None:  # noqa: FBT001
+        """Each event newer than all before it, as they mostly come; only then a store is told differences."""
+        chunk = []
+        for kind, items, _ in drafts:
+            self.newest_ms += 1000
+            chunk.append(event(next(self.numbers), kind, items, self.newest_ms))
+        self.apply(user, session, chunk, self.other if by_other else self.store)
 
     @rule(user=st.sampled_from(("u0", "v0")), session=sessions, kind=st.sampled_from(("lines", "items", "cart", "ids")),
           first=st.sampled_from((0, 70)), time_ms=st.sampled_from(EXACT_TIMES))
@@ -221,11 +236,33 @@ def test_differences_name_the_user_and_no_item() -> None:
     ]
 
 
-def test_counters_differ_when_they_are_off_by_more_than_rounding() -> None:
-    def state(fast: float) -> dict[str, StateDigest]:
-        return {"17": StateDigest(1, NOW, (), {"lamp": Counter(fast, 1.0, NOW)})}
+LAMP = Counter(1.0, 1.0, NOW)
+STATE = StateDigest(2, NOW, (("view:lamp:0", NOW), ("view:rug:1", NOW - 1)), {"lamp": LAMP}, {"lamp": NOW, "rug": -NOW})
 
-    assert differences(state(1.0), state(1.0 + 1e-12)) == []
-    assert differences(state(1.0), state(1.0 + 1e-6)) == [
-        "user 17: counters: 0 missing, 0 too many, 1 different, of 1"
-    ]
+
+@pytest.mark.parametrize(("found", "line"), [
+    ({"version": 1}, "version 1 instead of 2"),
+    ({"event_time_ms": NOW - 1}, f"newest event of {NOW - 1} ms instead of {NOW} ms"),
+    ({"history": STATE.history[:1]}, "history lines: 1 missing, 0 too many, 0 different, of 2"),
+    ({"history": (("view:lamp:0", NOW - 9), STATE.history[1])},
+     "history lines: 0 missing, 0 too many, 1 different, of 2"),
+    ({"counters": {}}, "counters: 1 missing, 0 too many, 0 different, of 1"),
+    ({"counters": {"lamp": LAMP, "rug": LAMP}}, "counters: 0 missing, 1 too many, 0 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(fast=1.0 + 1e-6)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(slow=1.0 - 1e-6)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"counters": {"lamp": LAMP._replace(as_of_ms=NOW + 1)}}, "counters: 0 missing, 0 too many, 1 different, of 1"),
+    ({"cart": {"lamp": NOW}}, "cart entries: 1 missing, 0 too many, 0 different, of 2"),
+    ({"cart": {"lamp": NOW, "rug": NOW}}, "cart entries: 0 missing, 0 too many, 1 different, of 2"),
+], ids=lambda value: next(iter(value)) if isinstance(value, dict) else "")
+def test_a_state_that_is_wrong_in_one_place_differs(found: dict[str, Any], line: str) -> None:
+    assert differences({"17": STATE}, {"17": msgspec.structs.replace(STATE, **found)}) == [f"user 17: {line}"]
+
+
+def test_counters_that_are_off_by_rounding_agree() -> None:
+    rounded = msgspec.structs.replace(STATE, counters={"lamp": Counter(1.0 + 1e-12, 1.0 - 1e-12, NOW)})
+    assert differences({"17": STATE}, {"17": rounded}) == []
+
+
+def test_a_user_whom_only_one_side_knows_differs() -> None:
+    assert differences({"17": STATE}, {}) != []
+    assert differences({}, {"17": STATE}) != []

@@ -1,5 +1,6 @@
 """A user's state in Redis: free of order, applied once, never older than it was."""
 
+import asyncio
 import math
 import random
 import struct
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from agents.state.changes import Change, event_id
 from agents.state.connection import connect
+from agents.state.scripts import is_away
 from agents.state.store import Applied, StoredResult, UserChanges, UserStore
 from footfall.stack import Stack
 from schemas import keys
@@ -66,6 +68,17 @@ def some_events(seed: int, count: int = 40) -> list[tuple[bytes, Change]]:
     ]
 
 
+async def test_an_id_is_known_where_it_was_noted_and_nowhere_between(store: UserStore, prefix: str) -> None:
+    """Ids lie one behind the other: the end of one and the beginning of the next may read as a third."""
+    one, two, between = b"abcdEFGH", b"IJKLmnop", b"EFGHIJKL"
+
+    async def new_events(seen_as: bytes) -> int:
+        (applied,) = await store.apply([of(prefix, [(seen_as, Change(NOW, (), (), (), (), ()))])])
+        return applied.new_events
+
+    assert [await new_events(seen_as) for seen_as in (one, two, between, between)] == [1, 1, 1, 0]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_the_order_of_events_and_their_chunks_make_no_difference(
     store: UserStore, prefix: str, seed: int
@@ -112,6 +125,40 @@ async def test_only_the_newest_128_lines_are_kept_and_the_version_counts_all(sto
     assert len(history) == 2 * 128
     assert history[0].startswith("view:i299:")
     assert [int(time) for time in history[1::2]] == [NOW + n for n in range(299, 171, -1)]
+
+
+async def test_a_full_history_keeps_its_compact_encoding(store: UserStore, redis: Redis, prefix: str) -> None:
+    for n in range(200):
+        late_ms = 500 if n % 10 == 0 else 0
+        await store.apply([of(f"{prefix}-1", [event(n, "view", "milk", time_ms=NOW + 1000 * n - late_ms)])])
+    history = f"{keys.user(f'{prefix}-1')}:history"
+    assert (await redis.zcard(history), await redis.object("encoding", history)) == (128, b"listpack")
+
+
+async def test_who_remembers_the_state_is_told_differences_and_else_all_of_it(
+    store: UserStore, redis: Redis, stack: Stack, prefix: str
+) -> None:
+    user, other, packed = f"{prefix}-1", UserStore(redis, stack.settings), keys.user(f"{prefix}-1")
+    await store.apply([of(user, [event(1, "purchase", "milk", time_ms=NOW)])])
+    await redis.delete(f"{packed}:counters")  # nobody does: it shows who reads it
+    (told,) = await store.apply([of(user, [event(2, "view", "tea", time_ms=NOW + 1)])])
+    assert counters(told).keys() == {"milk"}
+    await other.apply([of(user, [event(3, "view", "tea", time_ms=NOW + 2)])])
+    (read,) = await store.apply([of(user, [event(4, "view", "tea", time_ms=NOW + 3)])])
+    assert counters(read).keys() == set()
+    assert len(decoded(read).history) == 8
+
+
+async def test_a_state_that_redis_lost_and_that_came_to_the_same_version_is_not_taken_for_the_old_one(
+    store: UserStore, redis: Redis, stack: Stack, prefix: str
+) -> None:
+    user, other = f"{prefix}-1", UserStore(redis, stack.settings)
+    await store.apply([of(user, [event(n, "view", "milk", time_ms=NOW + n) for n in range(2)])])
+    await redis.delete(*[f"{keys.user(user)}:{part}" for part in ("meta", "history", "seen")])
+    await other.apply([of(user, [event(n, "view", "tea", time_ms=NOW + n) for n in (2, 3)])])
+    (applied,) = await store.apply([UserChanges(user)])
+    assert applied.version == 2
+    assert all(member.startswith("view:tea:") for member in decoded(applied).history[::2])
 
 
 async def test_taking_an_item_out_of_the_cart_wins_over_an_earlier_add_in_any_order(
@@ -200,6 +247,7 @@ async def test_a_session_without_consent_leaves_the_kept_history_alone(
     assert [member.split(":")[1] for member in decoded(applied).history[::2]] == ["secret"]
     assert await redis.zcard(keys.history(prefix)) == 1
     assert await redis.ttl(keys.history(prefix)) > 1800
+    assert await redis.ttl(f"{keys.user(prefix)}:meta") > 1800, "or versions would fall"
 
 
 async def test_every_user_key_has_a_time_to_live(store: UserStore, redis: Redis, prefix: str) -> None:
@@ -216,3 +264,24 @@ async def test_scripts_survive_a_flush_of_the_script_cache(
     await redis.script_flush()
     (applied,) = await store.apply([of(prefix, [event(2, "view", "rug", time_ms=NOW)])])
     assert applied.version == 2
+
+
+@pytest.mark.parametrize(("breaking", "mending"), [
+    (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+], ids=["a replica", "no replicas"])
+async def test_a_redis_that_takes_no_writes_for_now_is_waited_for(
+    store: UserStore, redis: Redis, prefix: str, breaking: tuple[str, ...], mending: tuple[str, ...]
+) -> None:
+    """As in the middle of a failover, when the old primary has been told that it is one no more."""
+    await redis.execute_command(*breaking)  # type: ignore[no-untyped-call]
+    try:
+        applying = asyncio.create_task(store.apply([of(prefix, [event(1, "view", "lamp", time_ms=NOW)])]))
+        async with asyncio.timeout(30):
+            while not is_away() and not applying.done():
+                await asyncio.sleep(0.01)
+    finally:
+        await redis.execute_command(*mending)  # type: ignore[no-untyped-call]
+    async with asyncio.timeout(30):
+        (applied,) = await applying
+    assert applied.version == 1

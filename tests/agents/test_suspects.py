@@ -28,8 +28,19 @@ def test_who_was_there_twice_is_asked_alone() -> None:
     assert not suspects.may_ask("b")
     assert suspects.may_ask("a"), "the one that is asked may be asked again"
     assert suspects.may_ask("somebody else")
+    suspects.finished("somebody else")
+    assert not suspects.may_ask("b")
     suspects.finished("a")
     assert suspects.may_ask("b")
+
+
+def test_after_two_breaks_running_one_is_asked_alone_and_after_a_third_not_at_all() -> None:
+    suspects = Suspects(Clock())
+    states = []
+    for _ in range(3):
+        suspects.broke(["a"])
+        states.append((suspects.suspected("a"), suspects.refused("a")))
+    assert states == [(False, False), (True, False), (True, True)]
 
 
 def test_who_is_answered_is_no_suspect_any_more() -> None:
@@ -62,6 +73,14 @@ def test_the_oldest_are_forgotten_before_memory_grows() -> None:
         suspects.broke(users)
     assert len(suspects) == MAX_SUSPECTS
     assert suspects.refused(users[-1])
+
+
+def test_who_broke_a_worker_just_now_is_forgotten_last() -> None:
+    suspects = Suspects(Clock())
+    suspects.broke(["first", "second"])
+    suspects.broke(["first"])
+    suspects.broke(str(number) for number in range(MAX_SUSPECTS - 1))
+    assert suspects.suspected("first")
 
 
 @given(st.sets(st.integers(0, 19), min_size=1, max_size=3), st.integers(1, 20), st.randoms(use_true_random=False))

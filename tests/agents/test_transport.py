@@ -12,6 +12,7 @@ from faust.types import TP
 
 import agents.transport  # noqa: F401 - registers gapless://
 from agents.ack_window import Partition
+from agents.transport import consumer
 from agents.transport.consumer import MAX_QUEUED_CHUNKS, Chunk, GaplessConsumer
 from agents.transport.intake import chunks
 from agents.transport.thread import GaplessThread, Start
@@ -37,6 +38,8 @@ class ScriptedThread:
         self.opened = 0
         self.sought_back: list[tuple[TP, int]] = []
         self.committed: list[dict[Any, int]] = []
+        self.takes_commits = True
+        self.while_seeking: Callable[[], Awaitable[None]] | None = None
         self.assigned: set[TP] = set()
 
     async def call_thread(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -49,10 +52,12 @@ class ScriptedThread:
 
     async def seek_back(self, tp: TP, offset: int) -> None:
         self.sought_back.append((tp, offset))
+        if self.while_seeking is not None:
+            await self.while_seeking()
 
     async def commit_fenced(self, offsets: dict[Any, int], generation: int) -> bool:
         self.committed.append({**offsets, "generation": generation})
-        return True
+        return self.takes_commits
 
     async def getmany(self, active: set[TP] | None, timeout: float) -> dict[TP, Sequence[ConsumerRecord]]:  # noqa: ASYNC109
         self.fetching.set()
@@ -119,6 +124,19 @@ class Harness:
             got.append([one.offset for one in chunk.records])
         return got
 
+    async def finish(self, done: int, of: int) -> None:
+        """Deliver `of` records and mark the first ones done."""
+        self.start_at(1, p0=0)
+        self.resume()
+        self.thread.fetches.put_nowait({P0: records(0, of - 1)})
+        await self.delivered()
+        for offset in range(done):
+            self.consumer._window.done(Partition(*P0), offset)
+
+    def owns(self, tp: TP) -> bool:
+        window = self.consumer.window
+        return window is not None and Partition(*tp) in window.partitions
+
     def flows(self) -> bool:
         return self.consumer.flow_active
 
@@ -175,6 +193,56 @@ async def test_rule_1_a_hot_spare_without_partitions_stops_its_flow_at_a_rebalan
     await spare.close()
 
 
+async def test_rule_1_an_assignment_without_a_revocation_before_it_stops_the_flow(harness: Harness) -> None:
+    harness.start_at(1, p0=0)
+    harness.resume()
+    await settle()
+    await harness.assign(2, P0)  # as after a subscription of a new pattern
+    assert not harness.flows()
+
+
+async def test_rule_1_records_that_arrive_once_the_flow_is_stopped_are_not_delivered(harness: Harness) -> None:
+    harness.start_at(1, p0=0)
+    harness.resume()
+    await asyncio.wait_for(harness.thread.fetching.wait(), 5)
+    harness.consumer.stop_flow()  # as at the end of the app: nothing resumes it
+    harness.thread.fetches.put_nowait({P0: records(0, 5)})
+    await settle()
+    assert harness.queue.empty()
+
+
+async def test_rule_1_a_second_resume_reads_again_what_it_cleared_from_the_queue(harness: Harness) -> None:
+    harness.start_at(1, p0=0)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(0, 5)})
+    while harness.queue.empty():
+        await asyncio.sleep(0)
+    harness.resume()
+    harness.start_at(1, p0=0)
+    harness.thread.fetches.put_nowait({})  # the fetch that was under way
+    harness.thread.fetches.put_nowait({P0: records(0, 7)})
+    assert await harness.delivered() == [list(range(8))]
+
+
+async def test_rule_1_a_rebalance_while_a_gap_is_sought_back_ends_the_delivery_of_the_rest(harness: Harness) -> None:
+    await harness.rebalance(2, P0, P1)
+    harness.start_at(2, p0=3, p1=0)
+    harness.thread.while_seeking = lambda: harness.rebalance(3, P0, P1)
+    harness.start_at(3, p0=3, p1=0)
+    harness.thread.fetches.put_nowait({P0: records(9, 10), P1: records(0, 5, partition=1)})
+    harness.thread.fetches.put_nowait({P1: records(0, 6, partition=1)})
+    assert await harness.delivered() == [list(range(7))]
+    assert harness.queue.empty()
+
+
+async def test_rule_2_fausts_own_seek_moves_nothing_under_the_drain(harness: Harness) -> None:
+    harness.start_at(1, p0=0)
+    harness.resume()
+    await harness.consumer.perform_seek()  # the scripted thread knows none of the calls that Faust would make
+    harness.thread.fetches.put_nowait({P0: records(0, 0)})
+    assert await harness.delivered() == [[0]]
+
+
 async def test_rule_2_nothing_is_fetched_before_every_partition_was_sought(harness: Harness) -> None:
     harness.thread.starts.put_nowait(None)  # the group still rebalances
     harness.resume()
@@ -209,6 +277,15 @@ async def test_rule_3_records_that_a_fetch_skipped_are_delivered(harness: Harnes
     harness.thread.fetches.put_nowait({P0: records(9, 10)})
     harness.thread.fetches.put_nowait({P0: records(3, 10)})
     assert await harness.delivered() == [list(range(3, 11))]
+
+
+async def test_rule_3_what_follows_on_is_delivered_without_a_seek(harness: Harness) -> None:
+    harness.start_at(1, p0=3)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(3, 5)})
+    harness.thread.fetches.put_nowait({P0: records(6, 7)})
+    assert await harness.delivered(2) == [[3, 4, 5], [6, 7]]
+    assert harness.thread.sought_back == []
 
 
 async def test_rule_4_the_first_commit_of_a_group_does_not_pass_an_unfinished_head(harness: Harness) -> None:
@@ -253,6 +330,67 @@ async def test_rule_4_a_commit_computed_before_a_rebalance_is_not_sent_after_it(
     coordinator = SimpleNamespace(generation=2)
     thread = SimpleNamespace(_ensure_consumer=lambda: SimpleNamespace(_coordinator=coordinator))
     assert not await GaplessThread.commit_fenced(thread, {P0: 10}, 1)  # type: ignore[arg-type]
+
+
+async def test_rule_4_a_commit_carries_the_generation_that_its_records_were_delivered_in(harness: Harness) -> None:
+    await harness.finish(1, of=1)
+    harness.app.consumer_generation_id = 2  # the group is a generation ahead already
+    await harness.consumer.commit()
+    assert harness.thread.committed == [{Partition(*P0): 1, "generation": 1}]
+
+
+async def test_rule_4_a_commit_that_the_group_did_not_take_is_sent_again(harness: Harness) -> None:
+    await harness.finish(1, of=1)
+    harness.thread.takes_commits = False
+    assert not await harness.consumer.commit()
+    harness.thread.takes_commits = True
+    assert await harness.consumer.commit()
+    assert not await harness.consumer.commit(), "nothing is new"
+    assert len(harness.thread.committed) == 2
+
+
+async def test_a_revocation_waits_for_what_is_in_hand_and_commits_it(harness: Harness) -> None:
+    await harness.finish(0, of=2)
+    window = harness.consumer._window
+    revoking = asyncio.create_task(harness.consumer.on_partitions_revoked({P0}))
+    window.done(Partition(*P0), 0)
+    await settle()
+    assert not revoking.done()
+    window.done(Partition(*P0), 1)
+    await asyncio.wait_for(revoking, 5)
+    assert harness.thread.committed[-1] == {Partition(*P0): 2, "generation": 1}
+
+
+async def test_a_revocation_does_not_wait_for_ever_and_the_end_of_the_app_not_once_more(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await harness.finish(1, of=2)
+    monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 0.0)
+    await asyncio.wait_for(harness.consumer.wait_empty(), 5)
+    assert "1 events are not done" in caplog.text
+    assert harness.thread.committed == [{Partition(*P0): 1, "generation": 1}]
+    monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 3600.0)
+    await asyncio.wait_for(harness.consumer.wait_empty(), 5)
+
+
+async def test_nobody_waits_for_what_a_crashed_agent_had_in_hand(harness: Harness) -> None:
+    await harness.finish(0, of=1)
+    harness.app._crashed.set()
+    await asyncio.wait_for(harness.consumer.wait_empty(), 5)
+    harness.app._crashed.clear()
+
+
+async def test_the_window_is_shown_while_its_records_are_delivered_and_at_no_other_time(harness: Harness) -> None:
+    assert not harness.owns(P0), "nothing was sought yet"
+    harness.start_at(1, p0=0)
+    harness.resume()
+    await asyncio.wait_for(harness.thread.fetching.wait(), 5)
+    assert [harness.owns(tp) for tp in (P0, P1)] == [True, False]
+    await harness.consumer.on_partitions_revoked({P0})
+    assert not harness.owns(P0)
+    await harness.assign(2, P1)
+    harness.resume()
+    assert not harness.owns(P1), "until the drain has sought"
 
 
 async def test_partitions_take_turns(harness: Harness) -> None:

@@ -33,7 +33,9 @@ class Result(Struct, frozen=True):
     fallback: bool
 
     def reaches(self, record: Sent) -> bool:
-        return any(topic == record.topic and first <= record.offset <= last for topic, _, first, last in self.covers)
+        return self.user == record.user and any(
+            topic == record.topic and first <= record.offset <= last for topic, _, first, last in self.covers
+        )
 
 
 class Dead(Struct, frozen=True):
@@ -50,13 +52,13 @@ class SlowLedger:
 
     log: list[Entry] = field(default_factory=list)
 
-    def counts(self, stored: dict[str, StoredResult | None]) -> dict[str, object]:
+    def counts(self, stored: dict[str, StoredResult | None]) -> tuple[dict[str, object], dict[bool, Counter[int]]]:
         sent = [entry for entry in self.log if isinstance(entry, Sent)]
         results = [entry for entry in self.log if isinstance(entry, Result)]
         dead = {(entry.topic, entry.offset) for entry in self.log if isinstance(entry, Dead)
                 if entry.offset >= BEGIN[entry.topic, 0]}
         lost = 0
-        took: Counter[int] = Counter()
+        took: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}  # by whether a fallback answered
         for record in sent:
             covering = [result for result in results if result.reaches(record)]
             if not record.free and not covering and (record.topic, record.offset) not in dead:
@@ -64,7 +66,7 @@ class SlowLedger:
             died = Dead(record.topic, record.offset)
             first_dead = self.log.index(died) if died in self.log else len(self.log)
             if covering and not record.free and self.log.index(covering[0]) < first_dead:
-                took[max(0, covering[0].at_ms - record.sent_ms)] += 1
+                took[covering[0].fallback][max(0, covering[0].at_ms - record.sent_ms)] += 1
         newest: dict[str, int] = {}
         for record in sent:
             if not record.free:
@@ -89,8 +91,9 @@ class SlowLedger:
         )
         return {
             "events_in": len(sent), "results_out": len(bodies), "lost": lost + stale, "duplicated": duplicated,
-            "repeated": repeated, "older_over_newer": fell, "dead_letters": len(dead), "latency_ms": percentiles(took),
-        }
+            "repeated": repeated, "older_over_newer": fell, "dead_letters": len(dead),
+            "latency_ms": percentiles(took[False] + took[True]),
+        }, took
 
 
 @st.composite
@@ -146,13 +149,34 @@ def test_counts_are_those_of_the_contract_in_any_interleaving(
     for user in list(ledger.users):
         ledger.record_stored(user, stored.get(user))
     counts = ledger.counts()
-    expected = SlowLedger(history).counts(stored)
+    expected, took = SlowLedger(history).counts(stored)
     assert {name: getattr(counts, name) for name in expected} == expected
     assert ledger.waiting == counts.lost_offsets
+    assert (ledger.by_model.latency_counts, ledger.by_fallback.latency_counts) == (took[False], took[True])
+
+
+def test_a_result_counts_for_its_origin_where_it_is_the_first_to_answer_something() -> None:
+    ledger = Ledger({})
+    for offset in range(3):
+        ledger.record_sent(CLICKS, 0, offset, sent_ms=10 * offset, user="u", event_ms=1)
+    for number, (fallback, covers) in enumerate([
+        (True, [(CLICKS, 0, 0, 1)]),
+        (False, [(CLICKS, 0, 0, 1)]),  # the model, where it was owed
+        (False, [(CLICKS, 0, 0, 2)]),
+        (False, []),
+    ]):
+        ledger.record_result(
+            f"r{number}", b"", user="u", history_version=number, covers=covers, fallback=fallback, at_ms=100
+        )
+    assert (ledger.by_model.results, ledger.by_fallback.results) == (1, 1)
+    assert (ledger.by_model.events, ledger.by_fallback.events) == (1, 2)
+    assert ledger.by_fallback.latency_counts == {100: 1, 90: 1}
+    assert (ledger.results, ledger.answered) == (4, 3)
 
 
 def test_offsets_from_before_the_run_are_not_counted() -> None:
     ledger = Ledger(BEGIN)
+    ledger.record_sent(CLICKS, 0, 5, sent_ms=1, user="u", event_ms=1)
     ledger.record_result("r", b"", user="u", history_version=1, covers=[(CLICKS, 0, 0, 5)], fallback=False, at_ms=9)
     ledger.record_dead_letter(CLICKS, 0, 4)
     assert ledger.dead_letters == 0
@@ -181,6 +205,83 @@ def test_a_visitor_who_logged_in_is_answered_for_by_the_user() -> None:
     assert ledger.counts().stale_users == 0
     ledger.record_stored("u", StoredResult(2, 15))
     assert ledger.counts().stale_users == 1
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["sent first", "read first"])
+def test_covers_that_reach_to_another_users_record_answer_nothing(early: bool) -> None:  # noqa: FBT001
+    ledger = Ledger({})
+
+    def read() -> None:
+        ledger.record_result("r", b"", user="u", history_version=1, covers=[(CLICKS, 0, 0, 1)], fallback=False, at_ms=9)
+
+    if early:
+        read()
+    for offset, user in enumerate("uw"):
+        ledger.record_sent(CLICKS, 0, offset, sent_ms=1, user=user, event_ms=1)
+    if not early:
+        read()
+    assert [ledger.is_answered(CLICKS, 0, offset) for offset in range(2)] == [True, False]
+    assert (ledger.counts().lost_offsets, ledger.answered_in(CLICKS, 0)) == (1, 1)
+    ledger.record_result("s", b"", user="w", history_version=1, covers=[(CLICKS, 0, 1, 1)], fallback=False, at_ms=9)
+    assert (ledger.counts().lost_offsets, ledger.answered_in(CLICKS, 0)) == (0, 2)
+
+
+def test_poison_is_answered_by_a_dead_letter_only() -> None:
+    ledger = Ledger({})
+    for offset, user in enumerate(("u", "", "u")):
+        ledger.record_sent(CLICKS, 0, offset, sent_ms=1, user=user, event_ms=1)
+    ledger.record_result("r", b"", user="u", history_version=1, covers=[(CLICKS, 0, 0, 2)], fallback=False, at_ms=9)
+    assert ledger.counts().lost_offsets == 1
+    ledger.record_dead_letter(CLICKS, 0, 1)
+    assert ledger.counts().lost_offsets == 0
+
+
+def run_of_results(*records: tuple[str, bytes, int]) -> Ledger:
+    """Three events of one user, and result records (id, body, version) that each cover the first `version` of them."""
+    ledger = Ledger({})
+    for offset in range(3):
+        ledger.record_sent(CLICKS, 0, offset, sent_ms=1, user="u", event_ms=offset)
+    for name, body, version in records:
+        ledger.record_result(
+            name, body, user="u", history_version=version, covers=[(CLICKS, 0, version - 1, version - 1)],
+            fallback=False, at_ms=9,
+        )
+    ledger.record_stored("u", StoredResult(3, 2))
+    return ledger
+
+
+ALL = (("a", b"1", 1), ("b", b"2", 2), ("c", b"3", 3))
+
+
+@pytest.mark.parametrize(("records", "wrong"), [
+    (ALL, {}),
+    (ALL[1:], {"lost": 1}),
+    ((*ALL[:1], *ALL[2:]), {"lost": 1}),
+    (ALL[:2], {"lost": 1}),
+    ((), {"lost": 3}),
+    ((*ALL, ALL[2]), {"repeated": 1}),
+    ((*ALL, ("c", b"other", 3)), {"duplicated": 1}),
+    ((ALL[1], ALL[0], ALL[2]), {"older_over_newer": 1}),
+    ((*ALL, ALL[0]), {"repeated": 1, "older_over_newer": 1}),
+], ids=["all is well", "first dropped", "middle dropped", "last dropped", "all dropped", "repeated", "another body",
+        "reordered", "an old one again"])
+def test_a_result_record_that_is_dropped_doubled_or_out_of_order_is_reported(
+    records: tuple[tuple[str, bytes, int], ...], wrong: dict[str, int]
+) -> None:
+    counts = run_of_results(*records).counts()
+    found = {name: getattr(counts, name) for name in ("lost", "duplicated", "repeated", "older_over_newer")}
+    assert {name: count for name, count in found.items() if count} == wrong
+
+
+@pytest.mark.parametrize(("stored", "wrong"), [
+    (None, {"lost": 1}), (StoredResult(3, 1), {"lost": 1}), (StoredResult(2, 2), {"older_over_newer": 1}),
+], ids=["nothing stored", "an older event", "an older version"])
+def test_what_redis_lacks_at_the_end_is_reported(stored: StoredResult | None, wrong: dict[str, int]) -> None:
+    ledger = run_of_results(*ALL)
+    ledger.record_stored("u", stored)
+    counts = ledger.counts()
+    found = {name: getattr(counts, name) for name in ("lost", "duplicated", "older_over_newer")}
+    assert {name: count for name, count in found.items() if count} == wrong
 
 
 def test_percentiles_are_nearest_rank() -> None:

@@ -6,8 +6,9 @@ told different things are one case as soon as their portraits are equal. Knows n
 
 import asyncio
 import contextlib
+import itertools
 import re
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +24,7 @@ from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
 from agents.publisher import Headers, OnDelivered, Publisher
 from agents.recommend import Recommend
-from agents.state.store import Applied, StoredResult, UserChanges, UserStore
+from agents.state.store import Applied, Debt, StoredResult, UserChanges, UserStore
 from agents.transport.consumer import Chunk
 from agents.transport.intake import chunks
 from schemas.inference import Failure, ModelInfo, RecommendResult, Reply
@@ -39,7 +40,7 @@ Step = tuple[Any, ...]  # the name of one of the methods under "what it may be t
 
 
 class Call(NamedTuple):
-    """What a process asks of Redis: `kind` is apply, finish or read; `each` are the arguments of one pipeline."""
+    """What a process asks of Redis: `kind` is a method of `twins.Redis`; `each` are the arguments of one pipeline."""
 
     kind: str
     each: tuple[Any, ...]
@@ -62,6 +63,8 @@ class Outside(NamedTuple):
     acked: Mapping[Partition, int]
     failure: str
     asked_in_vain: bool
+    may_repay: bool  # owes somebody, and has nothing else to do
+    may_inherit: bool  # has not asked what the owner before it owed
 
 
 class _Loop(asyncio.BaseEventLoop):
@@ -103,6 +106,14 @@ class _Store:
 
     async def results_of(self, users: Sequence[str]) -> list[bytes | None]:
         return await self._ask(Call("read", tuple(users)))
+
+    async def note_debts(self, debts: Mapping[str, Debt], over: Mapping[str, Partition]) -> None:
+        forgotten = [(user, partition, None) for user, partition in over.items()]
+        noted = [(user, debt.partition, debt) for user, debt in debts.items()]
+        await self._ask(Call("note", (*forgotten, *noted)))
+
+    async def debts_of(self, partitions: Collection[Partition]) -> dict[str, Debt]:
+        return dict(itertools.chain(*await self._ask(Call("owed", tuple(sorted(partitions))))))
 
     async def _ask(self, call: Call) -> list[Any]:
         if not call.each:
@@ -173,13 +184,14 @@ class Process:
         self._adds_nothing: dict[tuple[int, Partition, int], bool] = {}  # by epoch and offset
         self._asked_in_vain, self._failure = False, ""
         publisher, store = cast("Publisher", self._outbox), cast("UserStore", self._store)
-        dead_letters, fallback = DeadLetters(publisher, "retail", recommend.TOPICS), Fallback()
+        dead_letters, self._fallback = DeadLetters(publisher, "retail", recommend.TOPICS), Fallback()
         self._answers = self.make_answers(
-            store, publisher, dead_letters, fallback, TOPIC, on_done=lambda work: self._recommend.on_done(work),
+            store, publisher, dead_letters, self._fallback, TOPIC, on_done=lambda work: self._recommend.on_done(work),
             restart=lambda work: self._recommend.start(work), wall_ms=lambda: 0,
         )
         self._recommend = self.make_recommend(
-            store, self._worker, self._answers, dead_letters, fallback, "retail", clock=self._loop.time
+            store, self._worker, self._answers, dead_letters, self._fallback, "retail",
+            window=lambda: self._windows[-1], clock=self._loop.time,
         )
         self._recommend.coalescer = _Watched(self._offered)
         self._recommend.on_model(ModelInfo("recommender", "v1", ("hit",)))
@@ -232,6 +244,9 @@ class Process:
     def wait_too_long(self) -> None:
         self._loop.now_s += TOO_LATE_S
 
+    def pause(self) -> None:
+        self._loop.now_s += recommend.REPAY_S
+
     def delivered(self) -> None:
         _, on_delivered = self._outbox.waiting.pop(0)
         on_delivered(None)
@@ -246,7 +261,13 @@ class Process:
         return Outside(
             tuple(self._store.open), len(self._worker.requests), tuple([sent for sent, _ in self._outbox.waiting]),
             self._windows[-1].positions(), self._failure, self._asked_in_vain,
+            may_repay=self._is_idle and bool(len(self._fallback)),
+            may_inherit=self._is_idle and self._recommend._inherited_in is not self._windows[-1],
         )
+
+    @property
+    def _is_idle(self) -> bool:
+        return not len(self._recommend.coalescer) and not self._store.open
 
     def portrait(self) -> Hashable:
         requests = self._worker.requests
@@ -258,7 +279,8 @@ class Process:
         return Portrait(by_hand, self._name).of((
             self._prefix, len(self._names), self._loop.now_s, self._failure, self._asked_in_vain,
             sorted(self._adds_nothing.items()), self._windows, self._recommend.coalescer, waiting, len(requests),
-            self._recommend._held, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
+            self._recommend._held, self._recommend._repaying,
+            self._recommend._inherited_in, self._answers, list(self._queue._queue),  # type: ignore[attr-defined]
             self._store.open, self._outbox.waiting, [task.get_coro() for task in self._tasks],
         ))
 

@@ -20,7 +20,7 @@ from agents.recommend import Recommend
 from agents.results import HEADERS
 from agents.state.changes import Change
 from agents.state.connection import connect
-from agents.state.store import Applied, StoredResult, UserChanges, UserStore
+from agents.state.store import Applied, Debt, StoredResult, UserChanges, UserStore
 from footfall.stack import Stack
 from schemas.inference import user_state_decoder
 from tests.doubles import NOW_MS, as_bytes, click, purchase, record
@@ -56,7 +56,11 @@ class Found(NamedTuple):
 KILLS = {
     "two kills": (partial(World, TWO, takeovers=2, zombies=False), Size(700, 70)),
     "two kills, both topics": (partial(World, BOTH_TOPICS, takeovers=2, zombies=False), Size(1800, 170)),
-    "a kill, and a worker that fails": (partial(World, TWO, takeovers=1, mishaps=1, zombies=False), Size(900, 90)),
+    "a kill, and a worker that fails": (partial(World, TWO, takeovers=1, mishaps=1, zombies=False), Size(15_000, 900)),
+    "a worker that fails twice": (partial(World, TWO, mishaps=2), Size(400, 40)),
+    "a kill, and a worker that is late": (
+        partial(World, ONE, takeovers=1, mishaps=1, failures=False, zombies=False), Size(100, 10),
+    ),
 }
 ZOMBIES = {
     "a zombie": (partial(World, TWO, takeovers=1), Size(4000, 800)),
@@ -187,6 +191,11 @@ class ForgetsWhatIsOpen(Redis):
         return super().apply(kept._replace(open=()), user)
 
 
+class ForgetsWhoIsOwed(Redis):
+    def note(self, kept: Kept, noted: tuple[str, Partition, Debt | None]) -> tuple[Kept, None]:
+        return kept, None
+
+
 class CountsAgain(Redis):
     def apply(self, kept: Kept, user: UserChanges) -> tuple[Kept, Applied]:
         numbers = range(len(kept.changes), len(kept.changes) + len(user.changes))
@@ -230,6 +239,10 @@ MUTANTS = {
     "sends older results": (partial(World, TWO, takeovers=1, redis=TakesOlderResults()), Breach.SENT_FALLS),
     "stores the first result only": (partial(World, TWO, redis=LosesResults()), Breach.OUTDATED),
     "sends what it did not store": (partial(World, TWO, redis=LosesResults()), Breach.UNSENT),
+    "forgets who is owed an answer": (
+        partial(World, ONE, takeovers=1, mishaps=1, failures=False, zombies=False, redis=ForgetsWhoIsOwed()),
+        Breach.UNPAID,
+    ),
     "counts a redelivery": (
         partial(World, ONE, takeovers=1, zombies=False, redis=CountsAgain()), Breach.MISCOUNTED,
     ),

@@ -12,7 +12,7 @@ from agents.ack_window import OffsetRun, Partition
 from agents.dead_letters import HEADER
 from agents.decoding import Poison, customer_decoders, event_time_ms
 from agents.state.reference import ReferenceStore, StateDigest
-from agents.state.store import Applied, StoredResult, UserChanges
+from agents.state.store import Applied, Debt, StoredResult, UserChanges
 from schemas.inference import UserState
 from schemas.results import Recommendations
 from tests.interleavings.gated_process import TOPIC, Sent
@@ -34,10 +34,11 @@ class Kept(NamedTuple):
     covers: tuple[OffsetRun, ...] = ()
     data: bytes | None = None
     open: tuple[tuple[int, tuple[OffsetRun, ...]], ...] = ()
+    debts: frozenset[tuple[str, Debt]] = frozenset()
 
 
 class Redis:
-    """The twin of apply.lua, finish.lua and GET; each returns what is kept from then on, and the answer."""
+    """The twin of apply.lua, finish.lua, GET and the debts; each returns what is kept from then on, and the answer."""
 
     def apply(self, kept: Kept, user: UserChanges) -> tuple[Kept, Applied]:
         fresh, state = _applied(kept.changes, user)
@@ -57,6 +58,14 @@ class Redis:
 
     def read(self, kept: Kept, user: str) -> tuple[Kept, bytes | None]:
         return kept, kept.data
+
+    def note(self, kept: Kept, noted: tuple[str, Partition, Debt | None]) -> tuple[Kept, None]:
+        user, partition, debt = noted
+        others = frozenset(other for other in kept.debts if (other[0], other[1].partition) != (user, partition))
+        return kept._replace(debts=others if debt is None else others | {(user, debt)}), None
+
+    def owed(self, kept: Kept, partition: Partition) -> tuple[Kept, tuple[tuple[str, Debt], ...]]:
+        return kept, tuple(sorted(owed for owed in kept.debts if owed[1].partition == partition))
 
 
 @cache

@@ -28,6 +28,7 @@ class Breach(Enum):
     LOST = "an offset may be committed although no result on the topic covers it, and no dead letter"
     MISCOUNTED = "the state at the end is not what the events say"
     OUTDATED = "the stored result at the end is older than the newest event"
+    UNPAID = "the stored result at the end is a fallback, although the model never failed"
     UNSENT = "the stored result at the end is not the last one on the topic"
     STORED_FALLS = "the version of the stored result falls"
     SENT_FALLS = "the version on the topic falls"
@@ -68,16 +69,17 @@ Schedule = list[Move]
 class World:
     """Explores once. `broken` and `limits` then have the shortest schedule to each breach.
 
-    `takeovers`, `mishaps`: how often the owner may be deposed, and the worker fail a request or be late with it.
+    `takeovers`, `mishaps`: how often the owner may be deposed, and the worker be late with a request or (`failures`)
+    fail it.
     `zombies`: whether who was deposed goes on; else it is dead. `slow_replies`: what Redis has done is heard of later.
     """
 
     def __init__(
-        self, log: Log, *, takeovers: int = 0, mishaps: int = 0, zombies: bool = True, slow_replies: bool = False,
-        fenced: bool = True, redis: Redis | None = None, process: type[Process] = Process,
+        self, log: Log, *, takeovers: int = 0, mishaps: int = 0, failures: bool = True, zombies: bool = True,
+        slow_replies: bool = False, fenced: bool = True, redis: Redis | None = None, process: type[Process] = Process,
     ) -> None:
         self._log, self._takeovers, self._mishaps, self._zombies = log, takeovers, mishaps, zombies
-        self._slow_replies, self._fenced, self._redis = slow_replies, fenced, redis or Redis()
+        self._failures, self._slow_replies, self._fenced, self._redis = failures, slow_replies, fenced, redis or Redis()
         self._partitions = sorted(log)
         self._all = tuple([len(log[partition]) for partition in self._partitions])
         self._first_places, self._expected = _first_places(log), digests_of_input(log)
@@ -164,8 +166,11 @@ class World:
     def _others(self, state: State, n: int, outside: Outside) -> Iterator[tuple[Move, State]]:
         if outside.requests:
             yield Move(n, ("reply",)), self._told(state, n, ("reply",))
-            for mishap in ("fail", "wait_too_long") if n == state.owner and state.mishaps else ():
+            mishaps = ("fail", "wait_too_long") if self._failures else ("wait_too_long",)
+            for mishap in mishaps if n == state.owner and state.mishaps else ():
                 yield Move(n, (mishap,)), self._told(state, n, (mishap,))._replace(mishaps=state.mishaps - 1)
+        if self._may_repay(state, outside):
+            yield Move(n, ("pause",)), self._told(state, n, ("pause",))
         if outside.sends:
             late = self._is_late(state, n)
             yield Move(n, ("delivered",)), self._told(state, n, ("delivered",))._replace(
@@ -190,6 +195,9 @@ class World:
                 yield Move(n, step), self._told(after, n, step)._replace(
                     owner=n, old_sends=_put(state.old_sends, n, len(seen[n].sends))
                 )
+
+    def _may_repay(self, state: State, outside: Outside) -> bool:
+        return outside.may_repay or (outside.may_inherit and bool(self._kept[state.kept].debts))
 
     @staticmethod
     def _is_late(state: State, n: int) -> bool:
@@ -232,7 +240,9 @@ class World:
             below = [(one, offset) for one, end in zip(self._partitions, acked, strict=True) for offset in range(end)]
             lost = self._lost[state.topic, acked] = any(self._first_places[place] not in covered for place in below)
         self._note(Breach.LOST, state, happens=lost)
-        if acked == self._all and not (owner.calls or owner.requests or owner.sends):
+        if acked == self._all and not (
+            owner.calls or owner.requests or owner.sends or self._may_repay(state, owner)
+        ):
             self._look_at_end(state)
         else:
             self._note(Breach.STUCK, state, happens=all(move.who != state.owner for move, _ in moves))
@@ -242,6 +252,8 @@ class World:
         self.ends += 1
         self._note(Breach.MISCOUNTED, state, happens=digests(kept) != self._expected)
         self._note(Breach.OUTDATED, state, happens=kept.result_version != len(set(self._first_places.values())))
+        unpaid = not self._failures and kept.data is not None and b'"origin":"fallback"' in kept.data
+        self._note(Breach.UNPAID, state, happens=unpaid)
         late = topic.last_is_late or state.late_store
         self._note(Breach.UNSENT, state, happens=kept.data != topic.last, late=late)
 

@@ -20,7 +20,8 @@ from model_core.control import ReloadFailed, query_stats, reload_model
 from model_core.recommender import checkpoint
 from model_core.recommender.checkpoint import Checkpoint
 from model_core.recommender.evaluation import UserStates
-from model_core.recommender.runner import TOP, RecommenderRunner
+from model_core.recommender.runner import RecommenderRunner
+from model_core.recommender.scoring import TOP
 from model_core.recommender.training import TrainingOptions, train
 from schemas.control import MIN_OVERLAP, Reload, Reloaded
 from schemas.inference import Hello, Ready, RecommendRequest, RecommendResult, Replies, Submit, Updated
@@ -136,7 +137,7 @@ def test_a_stream_of_requests_does_not_notice_a_reload_but_by_its_answers(
             stream.go_on()
         in_service = bench.server._pipeline._models["recommender"]
         assert isinstance(in_service, RecommenderRunner)
-        memory = weakref.ref(in_service._table)
+        memory = weakref.ref(in_service._model.item.weight)
         del in_service
         asked = Reload(model="recommender", path=str(retrained), sha256=new.description.weights_sha256)
         asking = threading.Thread(target=lambda: outcome.append(reload_model(bench.control, asked, BOUND_S)))

@@ -13,7 +13,8 @@ from msgspec import Raw
 from footfall.datasets import Dataset
 from model_core.recommender.evaluation import UserStates
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, TEXT_BUCKETS
-from model_core.recommender.runner import TOP, RecommenderRunner
+from model_core.recommender.runner import RecommenderRunner
+from model_core.recommender.scoring import TOP
 from model_core.runner import InvalidInput, ModelRunner
 from schemas.inference import RecommendRequest, RecommendResult, UserState
 from schemas.results import Reason
@@ -138,7 +139,7 @@ def test_padding_does_not_reach_an_answer(runner: RecommenderRunner, shoppers: l
     poisoned.item[beyond] = 5
     poisoned.event[beyond] = EVENT_CODES["cart"]
     poisoned.gap[beyond] = 9
-    torch.testing.assert_close(runner.forward(batch).score, runner.forward(poisoned).score)
+    torch.testing.assert_close(runner.forward(batch).ready().score, runner.forward(poisoned).ready().score)
 
 
 def test_user_without_known_history_gets_popular_items(runner: RecommenderRunner) -> None:

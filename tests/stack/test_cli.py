@@ -1,16 +1,24 @@
 """The command line: help that teaches, errors in one line, nothing heavy before it is needed."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
+import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
+from agents.state.connection import connect
 from footfall.cli import CAPABILITIES, cli
 from footfall.stack import Stack
+from footfall.topics import client_options
+from schemas.settings import Settings
+from schemas.topics import CATALOG
 
 COMMANDS = {
     "agents", "demo", "dlq", "dlq list", "dlq retry", "dlq show", "doctor", "evaluate", "evaluate recommender",
@@ -99,8 +107,6 @@ def test_doctor_ends_with_1_when_there_is_a_problem() -> None:
 
 @pytest.mark.stack
 def test_topics_create_ends_with_1_when_partitions_differ(stack: Stack, prefix: str) -> None:
-    import asyncio
-
     import msgspec
 
     from footfall import topics as table
@@ -142,3 +148,29 @@ def test_agents_that_end_are_started_again_until_sigterm() -> None:
         running.terminate()
         running.communicate(timeout=20)
         assert running.returncode == 0
+
+
+@pytest.mark.stack
+async def test_a_full_disk_behind_their_output_stops_no_agents(stack: Stack, topics: Settings) -> None:
+    item = f"{topics.prefix}-milk"
+    event = {
+        "specversion": "1.0", "id": item, "source": "test", "type": "retail.item.v1", "time": "2026-11-25T10:00:00Z",
+        "data": {"item_id": item, "title": "Milk"},
+    }  # fmt: skip
+    async with AIOKafkaProducer(**client_options(topics)) as producer:
+        await producer.send_and_wait(CATALOG.full_name(topics.prefix), orjson.dumps(event), key=item.encode())
+    environment = os.environ | stack.environment() | {"FOOTFALL_PREFIX": topics.prefix}
+    redis = connect(topics.redis_url)
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230 - a device that does not wait
+        running = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "footfall", "agents", "facts", stdout=full, stderr=full, env=environment
+        )
+    try:
+        async with asyncio.timeout(40):
+            while not await redis.exists(f"item:{{{item}}}"):
+                assert running.returncode is None
+                await asyncio.sleep(0.05)
+    finally:
+        running.terminate()
+        await redis.aclose()
+    assert await running.wait() == 0

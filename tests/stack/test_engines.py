@@ -158,7 +158,7 @@ def test_child_processes_read_the_same_settings(
     settings = Settings(
         bootstrap_servers=bootstrap, redis_url="redis://h:1/0", kafka_home="/k", workers=workers, prefix="p",
         device="cuda:0", home=Path("/h"), session_timeout_s=session_timeout_s, fetch_max_wait_ms=wait_ms,
-        user_ttl_s=ttl_s, session_ttl_s=7, group_instance_id="pod-0", ssl_ca_location="/ca", **security,
+        user_ttl_s=ttl_s, session_ttl_s=7, budget_s=0.7, group_instance_id="pod-0", ssl_ca_location="/ca", **security,
     )  # fmt: skip
     assert Settings.from_environment(environment_of(settings)) == settings
 

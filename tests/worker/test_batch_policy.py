@@ -33,6 +33,14 @@ def plans(backlog: Backlog, now_s: float = 0.0) -> Iterator[Plan]:
         yield plan
 
 
+@given(st.sets(st.integers(1, 50), min_size=1), st.integers(0, 60))
+def test_a_request_is_padded_to_the_shortest_length_that_holds_it_or_cut_to_the_longest(
+    lengths: set[int], tokens: int
+) -> None:
+    padded = Batching(8, tuple(sorted(lengths))).padded(tokens)
+    assert padded == min((length for length in lengths if length >= tokens), default=max(lengths))
+
+
 @given(
     deadlines=st.lists(st.floats(0, 20), max_size=40),
     cancelled=st.sets(st.integers(0, 39)),

@@ -101,7 +101,7 @@ def test_clients_are_told_of_a_new_version_before_its_first_answer(tmp_path: Pat
         popular = tuple(str(item) for item in range(1, 101))
         assert replies(bench, 1) == [
             Updated(ready.epoch, ModelInfo("stub", "stub-2", popular)),
-            Replies(ready.epoch, "stub-2", (stub_result(1, "stub-2"),)),
+            Replies(ready.epoch, "stub-2", (stub_result(1, version="stub-2"),)),
         ]
         assert hello(bench, "b").models == (ModelInfo("stub", "stub-2", popular),)  # who comes later
         stats = query_stats(bench.control, BOUND_S)

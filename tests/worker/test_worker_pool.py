@@ -191,6 +191,18 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     assert message.requests[0].budget_ms == 8000
 
 
+def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there() -> None:
+    pool = WorkerPool("m", 1)
+    pool.ready(0, ready("new"))
+    pool.submit(1, 0, STATE, 10.0)
+    pool.dispatch(0.0)
+    pool.left(0, "old")
+    pool.draining(0, "old")
+    assert (pool.available, pool.outstanding, pool.queued) == (True, 1, 0)
+    pool.left(0, "new")
+    assert (pool.available, pool.outstanding, pool.queued) == (False, 0, 1)
+
+
 def test_a_worker_that_serves_other_models_gets_nothing() -> None:
     pool = WorkerPool("m", 1)
     assert pool.ready(0, ready("a", model="other")) is None

@@ -78,6 +78,18 @@ async def test_failing_members_fail_alone(processes: Processes) -> None:
         assert failures[11].error == "InvalidInput: the state holds the marker stub-invalid"
 
 
+async def test_the_stub_can_be_given_larger_batches_and_smaller_answers(processes: Processes) -> None:
+    processes.start("--stub-ms", "100", "--max-batch", "256", "--stub-candidates", "2")
+    async with connected(processes.endpoint()) as agent:
+        await agent.until(lambda: agent.client.available)
+        agent.submit(range(300))
+        await agent.answered(300)
+        stats = await asyncio.to_thread(query_stats, processes.endpoint("w-control"), BOUND_S)
+        assert agent.replies == {i: stub_result(i, 2) for i in range(300)}
+    assert len(stub_result(0, 2).item_ids) == 2
+    assert stats.batches <= 3  # one may leave before the message is read to its end; of 64 it would be five
+
+
 async def test_a_spent_budget_is_shed(processes: Processes) -> None:
     processes.start("--stub-ms", "100", "--max-batch", "1")
     async with connected(processes.endpoint()) as agent:
@@ -146,8 +158,8 @@ async def test_a_worker_reloads_while_requests_stream(processes: Processes) -> N
     assert agent.versions == sorted(agent.versions)
     assert agent.versions[-1] == "stub-2"
     for request_id, reply in agent.replies.items():
-        assert reply in (stub_result(request_id), stub_result(request_id, "stub-2"))
-    assert agent.replies[count] == stub_result(count, "stub-2")
+        assert reply in (stub_result(request_id), stub_result(request_id, version="stub-2"))
+    assert agent.replies[count] == stub_result(count, version="stub-2")
 
 
 async def test_a_killed_worker_loses_nothing(processes: Processes) -> None:

@@ -1,0 +1,1 @@
+"""More than the device can do: `python -m benchmarks.overload --factor 1.5 --json FILE`."""

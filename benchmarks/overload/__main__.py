@@ -1,0 +1,96 @@
+"""`python -m benchmarks.overload --factor 1.5 --json FILE`: what is answered, by whom and when, beyond capacity.
+
+Agents, broker, cache and a worker with the shipped recommender, all real, on the cores as in `benchmarks.pipeline`.
+Each round: a backlog is drained, which gives the capacity; then `--factor` times as many events come, as a Poisson
+process, twice: each of a user who has nothing in flight (coalescing off), and of so few users that events of one meet
+(coalescing on). Shares are those of the steady state, after a warm-up in which the queues fill.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import reports
+from benchmarks.faults.traffic import Input
+from benchmarks.overload.report import Round, draw, figures, table
+from benchmarks.reports import say
+from benchmarks.streaming import command
+from benchmarks.streaming.crowd import Crowd, item_ids
+from benchmarks.streaming.phases import Offered, drain, offer
+from benchmarks.streaming.rig import Rig
+from footfall.stack import Stack
+
+FIRST = 1_000  # events: a first look at the capacity, and a warm-up
+WARM_BUDGETS = 2.5  # until the queues hold what they will
+MEETING_S = 1.0  # coalescing on: of so many users' events as the model answers in this time
+
+
+async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds, from an empty prefix to the report."""
+    crowd = Crowd("u", item_ids(options.checkpoint), options.seed)
+    async with Rig(
+        stack, folder, checkpoint=options.checkpoint, device=options.device, device_cores=options.device_cpu,
+        agents=options.agents,
+    ) as rig:
+        await rig.start_worker(options.stub_ms)
+        await crowd.load(rig.settings, FIRST)
+        inputs, long_s = crowd.in_turn(), 10 * options.backlog_s
+        first = await drain(rig, inputs, FIRST, budget_s=long_s, drop_s=0.0)
+        warm_s = WARM_BUDGETS * rig.settings.budget_s
+        needed = math.ceil(options.factor * first.eps * (warm_s + options.seconds))
+        say(f"about {first.eps:,.0f}/s; {min(needed, command.MAX_USERS):,} users get their pasts")
+        await crowd.load(rig.settings, min(needed, command.MAX_USERS))
+        rounds: list[Round] = []
+        for number in range(1, options.rounds + 1):
+            say(f"round {number} of {options.rounds}")
+            events = math.ceil(options.backlog_s * first.eps)
+            capacity = await drain(rig, inputs, events, budget_s=long_s, drop_s=command.drop_s(options.backlog_s))
+            say(f"    capacity {capacity.eps:,.0f}/s")
+            off = await _overload(rig, inputs, capacity.eps, warm_s, number, options)
+            meeting = min(len(crowd.users), math.ceil(MEETING_S * capacity.eps))
+            on = await _overload(rig, crowd.at_random(meeting), capacity.eps, warm_s, number, options)
+            rounds.append(Round(capacity=capacity, off=off, on=on, meeting_users=meeting))
+        (model,) = (await rig.stats()).models
+        return figures(rounds, await rig.lost(), rig.settings.budget_s) | {
+            "factor": options.factor, "stub_ms": options.stub_ms,
+            "model": {"name": model.name, "version": model.version},
+            "device": options.device, "device_cores": sorted(options.device_cpu), "other_cores": command.own_cores(),
+            "agents": options.agents, "users": len(crowd.users), "drain_budget_s": long_s, "warm_s": warm_s,
+            "load_s": options.seconds, "rounds": options.rounds, "seed": options.seed,
+            **reports.surroundings(stack), **reports.origin(),
+        }
+
+
+async def _overload(
+    rig: Rig, inputs: Iterator[Input], capacity_eps: float, warm_s: float, number: int, options: argparse.Namespace
+) -> Offered:
+    """With agents that owe nobody anything."""
+    await rig.start_agents(rig.settings.budget_s)
+    await rig.answering(inputs)
+    offered = await offer(
+        rig, inputs, options.factor * capacity_eps, warm_s=warm_s, seconds=options.seconds, seed=options.seed + number
+    )
+    await rig.stop_agents()
+    say(f"    {offered.eps:,.0f}/s: by the model {offered.steady.model_share:.1%}, results per event "
+        f"{offered.steady.results_per_event:.2f}, p50 {offered.steady.latency.p50:.0f} p99 "
+        f"{offered.steady.latency.p99:.0f} ms")
+    return offered
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = command.parser("overload", __doc__.partition("\n")[0])
+    parser.add_argument("--factor", type=float, default=1.5, metavar="X", help="of the capacity, what is offered")
+    parser.add_argument("--backlog-s", type=float, default=30.0, metavar="S", help="about how long a drain takes")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of each overload")
+    parser.add_argument(
+        "--stub-ms", type=float, metavar="MS",
+        help="a stand-in model that sleeps for so long per batch of 64: what the rest does, whatever the device",
+    )
+    return command.main(parser, arguments, measure, draw, table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The whole path beside the bare model, and its latency below capacity: `python -m benchmarks.pipeline --json FILE`."""

@@ -1,0 +1,41 @@
+"""Plots of a benchmark's figures, as PNG. matplotlib (extra `plots`) is loaded only when one is drawn."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from footfall.errors import FootfallError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class PlotsMissingError(FootfallError):
+    """matplotlib is not installed."""
+
+
+def require() -> None:
+    """Find out before anything is measured whether plots can be drawn. Raises PlotsMissingError."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise PlotsMissingError("plots need matplotlib: pip install 'footfall[plots]', or leave --plot out")
+
+
+@contextmanager
+def drawing(file: Path, title: str, x: str, y: str) -> Iterator["Axes"]:
+    """Axes with these labels to draw on; at the end their legend is added and `file` is written.
+
+    Raises PlotsMissingError.
+    """
+    require()
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, and not part of a plain install
+
+    figure = Figure(figsize=(8, 5), layout="constrained")  # no pyplot: no display, no state
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    yield axes
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
+    figure.savefig(file, dpi=120, format="png")
