@@ -17,10 +17,11 @@ from model_core.recommender import checkpoint as checkpoints
 from model_core.recommender.checkpoint import Checkpoint
 from model_core.recommender.device import Output
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_COUNTERS, MAX_TOKENS, gap_bucket
+from model_core.recommender.index import IndexMissingError
 from model_core.recommender.purchase_log import Float32s, Int64s
 from model_core.recommender.scoring import KINDS, REPEAT, Batch, Best
 from model_core.recommender.serving import Precision, Retrieval, prepare
-from model_core.runner import Batching, InvalidInput
+from model_core.runner import Batching, CheckpointError, InvalidInput
 from schemas.inference import RecommendRequest, RecommendResult, UserState, user_state_decoder
 from schemas.results import Reason, RecommendedItem
 
@@ -59,6 +60,7 @@ class RecommenderRunner:
             examples=(self._collated(requests) for requests in self.example_batches() if len(requests) > 1),
             buckets=(Batch.largest(users, length) for length in LENGTHS for users in GRAPH_USERS),
         )  # fmt: skip
+        self._retrieval, self._precision, self._compiled = retrieval, precision, compiled
         self._execution = serving.execution
         self.recall, self.notes = serving.recall, serving.notes
 
@@ -74,7 +76,14 @@ class RecommenderRunner:
 
     def successor(self, folder: Path, sha256: str = "") -> "RecommenderRunner":
         """As `model_core.runner.Reloadable` says."""
-        return RecommenderRunner(checkpoints.load(folder, sha256), str(self.device))
+        checkpoint = checkpoints.load(folder, sha256)
+        try:
+            return RecommenderRunner(
+                checkpoint, str(self.device),
+                retrieval=self._retrieval, precision=self._precision, compiled=self._compiled,
+            )  # fmt: skip
+        except IndexMissingError as error:  # as where its catalogue is larger
+            raise CheckpointError(str(error)) from error
 
     def tokens(self, request: RecommendRequest) -> int:
         """The lines of the user's history, as the head of the packed state says."""
