@@ -39,9 +39,10 @@ Running = Callable[[], "contextlib.AbstractAsyncContextManager[Handle]"]
 
 
 class App(faust.App):
-    """A Faust app that also knows how long a fetch may wait."""
+    """A Faust app that also knows how long a fetch may wait, and whether results are on their way to Kafka."""
 
     fetch_max_wait_ms: int = 500
+    unsent: Callable[[], bool] = staticmethod(lambda: False)
     progress: Progress
 
     def _create_directories(self) -> None:
@@ -127,6 +128,7 @@ def _signs_of_life(app: App, settings: Settings) -> Sequence[Callable[[], Corout
 async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis = connect(settings.redis_url)
     publisher = Publisher(await producer_of(app))
+    app.unsent = lambda: publisher.unsent
     dead_letters = DeadLetters(publisher, settings.prefix, recommend.TOPICS)
     users, items, fallback = UserStore(redis, settings), FactsStore(redis), Fallback()
     fallback.popular = await items.popular()

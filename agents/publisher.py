@@ -88,6 +88,11 @@ class Publisher:
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
 
+    @property
+    def unsent(self) -> bool:
+        """Whether Kafka does not have all records yet."""
+        return any(lane.waiting for lane in self._lanes.values())
+
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivered: OnDelivered
     ) -> None:

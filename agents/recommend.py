@@ -41,11 +41,9 @@ class Worker(Protocol):
     """The part of `agents.worker_client.WorkerClient` that is used."""
 
     @property
-    def available(self) -> bool: ...
-    @property
     def away_s(self) -> float: ...
     @property
-    def queued(self) -> int: ...
+    def spare(self) -> int: ...
     def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
     def cancel(self, ids: Sequence[int]) -> None: ...
 
@@ -193,9 +191,10 @@ class Recommend:
             if window is not self._inherited_in:
                 self._answers.inherit(window.partitions)
                 self._inherited_in = window
-            if not len(self._fallback) or not self._worker.available or self._worker.queued:
+            room = min(REPAY_USERS, self._worker.spare)
+            if not len(self._fallback) or not room:
                 continue
-            debts = self._fallback.due(REPAY_USERS, window.partitions, self.coalescer)
+            debts = self._fallback.due(room, window.partitions, self.coalescer)
             window.take(len(debts))
             states = await self._store.apply([UserChanges(user, session=debt.session) for user, debt in debts])
             deadline_s = self._clock() + self._budget_s

@@ -123,6 +123,11 @@ class WorkerClient:
         """Requests that wait here for a credit, or for a worker."""
         return self._pool.queued
 
+    @property
+    def spare(self) -> int:
+        """How many requests the workers could take that are not urgent."""
+        return self._pool.spare
+
     async def start(self) -> None:
         """Connect; requests may be submitted before a worker is there."""
         loop = asyncio.get_running_loop()
@@ -236,7 +241,7 @@ class WorkerClient:
         pool = self._pool
         match message := _decode(frames):
             case Replies():
-                replies = pool.replies(link.index, message)
+                replies = pool.replies(link.index, message, link.last_heard_s)
                 if replies:
                     self._on_replies(replies, message.version)
             case Pong():

@@ -1,8 +1,11 @@
-"""Which request is held by which worker: credits, epochs, resubmission. Pure: no sockets, no clock, no asyncio.
+"""Which request is held by which worker: credits, epochs, resubmission, early drop. Pure: no sockets, no clock.
 
 Every submitted id ends in exactly one of: accepted replies, local `Shed`s, cancellation; until then it is held here,
 waiting or assigned to one worker. A worker is usable from its `Ready` until it drains or is lost. `Ready` means that
 the worker holds nothing of ours, whatever we believed; so what was assigned to it waits again, first in the queue.
+
+Under overload requests grow old here. One that would not come back in time is dropped before it takes a credit: else
+the worker has its hands full of requests that it can only shed, and too few others to fill its batches.
 """
 
 from collections import OrderedDict
@@ -13,15 +16,37 @@ from msgspec import Raw, Struct
 
 from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit, Updated
 
+BUSY = 0.5  # of a worker's credit in use: below that, requests hardly wait there
+IDLE = 0.25  # below that the device has less than a batch to do
+
 
 class _Held(Struct, eq=False):
-    """A request of ours. `worker` holds it, or it waits (None)."""
+    """A request of ours. `worker` holds it since `sent_s`, or it waits (None)."""
 
     id: int
     now_ms: int
     state: Raw
     deadline_s: float
     worker: "_Worker | None" = None
+    sent_s: float = 0.0
+
+
+class _Trip(Struct):
+    """How long requests take to a worker and back: mean and mean deviation, smoothed as TCP does (RFC 6298)."""
+
+    mean_s: float = 0.0
+    deviation_s: float = 0.0
+
+    @property
+    def bound_s(self) -> float:
+        """Seldom exceeded. TCP adds four deviations; a request that is dropped in vain costs more than a packet."""
+        return self.mean_s + 2 * self.deviation_s
+
+    def observe(self, seconds: float) -> None:
+        if not self.mean_s:
+            self.mean_s = seconds
+        self.deviation_s += (abs(seconds - self.mean_s) - self.deviation_s) / 4
+        self.mean_s += (seconds - self.mean_s) / 8
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +59,7 @@ class _Worker:
     info: ModelInfo | None = None
     max_in_flight: int = 0
     outstanding: dict[int, _Held] = field(default_factory=dict)
+    trip: _Trip = field(default_factory=_Trip)
 
     @property
     def usable(self) -> bool:
@@ -76,6 +102,14 @@ class WorkerPool:
         return len(self._waiting)
 
     @property
+    def spare(self) -> int:
+        """How many requests the workers could take that are not urgent; an urgent one waits for a batch at most."""
+        if self._waiting:
+            return 0
+        return sum(max(0, int(IDLE * worker.max_in_flight) - len(worker.outstanding))
+                   for worker in self._workers if worker.usable)
+
+    @property
     def available(self) -> bool:
         return any(worker.usable for worker in self._workers)
 
@@ -105,19 +139,23 @@ class WorkerPool:
         return at_workers
 
     def dispatch(self, now_s: float) -> Dispatch:
-        """Assign what waits, oldest first, each to the worker with the smallest share of its credit in use."""
+        """Assign what waits, oldest first, each to the worker with the smallest share of its credit in use.
+
+        Shed is who is late, or would be by what trips to that worker took lately, as long as it is busy: on an idle one
+        the estimate is tried, or it would never be mended.
+        """
         open_workers = [worker for worker in self._workers if worker.credit > 0]
         batches: dict[int, list[RecommendRequest]] = {}
         shed: list[Shed] = []
         while open_workers and self._waiting:
             _, held = self._waiting.popitem(last=False)
             budget_s = held.deadline_s - now_s
-            if budget_s <= 0:
+            worker = open_workers[0] if len(open_workers) == 1 else min(open_workers, key=_load)
+            if budget_s <= (worker.trip.bound_s if worker.load > BUSY else 0.0):
                 del self._held[held.id]
                 shed.append(Shed(held.id))
                 continue
-            worker = open_workers[0] if len(open_workers) == 1 else min(open_workers, key=_load)
-            held.worker = worker
+            held.worker, held.sent_s = worker, now_s
             worker.outstanding[held.id] = held
             request = RecommendRequest(held.id, int(budget_s * 1000), held.now_ms, held.state)
             batches.setdefault(worker.index, []).append(request)
@@ -137,7 +175,7 @@ class WorkerPool:
         """A worker holds nothing of ours and takes requests; its model is returned where it serves ours."""
         self.lost(index)
         worker = self._workers[index]
-        worker.epoch = message.epoch
+        worker.epoch, worker.trip = message.epoch, _Trip()
         worker.info = next((info for info in message.models if info.name == self._model), None)
         worker.max_in_flight = message.max_in_flight
         return worker.info
@@ -150,16 +188,25 @@ class WorkerPool:
         worker.info = message.model
         return worker.info
 
-    def replies(self, index: int, message: Replies) -> list[Reply]:
-        """The replies to requests that this worker holds for us; of others (late, cancelled, unknown) nothing."""
+    def replies(self, index: int, message: Replies, now_s: float) -> list[Reply]:
+        """The replies to requests that this worker holds for us; of others (late, cancelled, unknown) nothing.
+
+        How long the longest of their trips was, is learned for the next ones.
+        """
         worker = self._workers[index]
         if message.epoch != worker.epoch:
             return []
         accepted: list[Reply] = []
+        sent_s = now_s
         for reply in message.replies:
-            if worker.outstanding.pop(reply.id, None) is not None:
+            held = worker.outstanding.pop(reply.id, None)
+            if held is not None:
                 del self._held[reply.id]
                 accepted.append(reply)
+                if not isinstance(reply, Shed):
+                    sent_s = min(sent_s, held.sent_s)
+        if sent_s < now_s:
+            worker.trip.observe(now_s - sent_s)
         return accepted
 
     def draining(self, index: int, epoch: str) -> None:

@@ -238,9 +238,8 @@ def _stubbed(store: Any) -> Any:
 class InstantWorker:
     """Replies to everything in the next turn of the loop, in one message, as a worker that takes no time would."""
 
-    available = True
     away_s = 0.0
-    queued = 0
+    spare = 0
 
     def __init__(self, on_replies: Callable[[Sequence[Reply], str], None]) -> None:
         self._on_replies = on_replies

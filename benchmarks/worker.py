@@ -169,10 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
-    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
     parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
+    parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
+    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     runner = RecommenderRunner(

@@ -23,9 +23,8 @@ ITEMS = 1000
 class StubRunner:
     """Answers request i with the items i, i+1, … (modulo 1000), `service_ms` after the batch began.
 
-    `candidates`: with how many, as large as a recommender's by default.
-    Of any `version` but the first, it answers with i+1, i+2, …; with `other` in its name, with i+500, …; and with
-    `fault` in it, the device breaks.
+    `candidates`: with how many, as large as a recommender's by default. Of any `version` but the first, it answers with
+    i+1, i+2, …; with `other` in its name, with i+500, …; and with `fault` in it, the device breaks.
     """
 
     def __init__(

@@ -56,14 +56,14 @@ class ModelRuns(Struct, frozen=True, array_like=True, kw_only=True):
     batches: int
     requests: int
     mean_batch_size: float
-    max_batch_size: int = 0
-    batch_sizes: tuple[int, ...] = ()
+    max_batch_size: int
+    batch_sizes: tuple[int, ...]
     padding_share: float
-    wait_ms: float = 0.0
+    wait_ms: float
     collate_ms: float
     forward_ms: float
     reply_ms: float
-    cost_error: float = 0.0
+    cost_error: float
 
 
 class ShedCounts(Struct, frozen=True, array_like=True, kw_only=True):

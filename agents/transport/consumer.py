@@ -5,7 +5,8 @@ Four rules, all kept by one task (the drain), so nothing races with it:
 1. Every stop, resume, revocation and assignment opens a new *epoch*; records fetched in an older one are thrown away.
 2. An epoch delivers nothing until every assigned partition was sought to the group's committed offset (none: to the
    beginning), all in one step without an await in between.
-3. A partition whose next record is not the expected one is sought back once before the gap is believed.
+3. A partition whose next record is not the expected one is sought back once before the gap is believed. A log that ends
+   before the expected offset is read from its beginning.
 4. What is committed is the contiguous done prefix of what was delivered (`AckWindow`), fenced by the generation.
 
 Faust alone forgets acknowledgements before the commit of a revocation, and delivers prefetched records of an earlier
@@ -14,7 +15,8 @@ assignment; both lose events on real Kafka. Not for apps with tables, nor for `e
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from agents.ack_window import AckWindow, Partition
+from agents.liveness import FROZEN
 from agents.transport.thread import GaplessThread
 
 logger = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class GaplessConsumer(driver.Consumer):
         self._given_up: AckWindow | None = None
         self._next: dict[Partition, int] = {}  # the offset expected next from the fetcher
         self._committed: dict[Partition, int] = {}
+        self._end: Callable[[int], object] = os._exit  # no clean-up: that would send what is held
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> GaplessThread:
@@ -78,7 +82,12 @@ class GaplessConsumer(driver.Consumer):
         self.app.flow_control.suspend()
         self._active_partitions.difference_update(revoked)
         self._paused_partitions.difference_update(revoked)
+        window = self._window
         await self._on_partitions_revoked(revoked)  # waits for work in hand and commits it
+        if window.in_hand and self.app.unsent() and not self.app.should_stop:  # type: ignore[attr-defined]
+            logger.critical("results are stored and cannot be sent before others take over: this process ends, or they "
+                            "would reach the topic after newer ones; its events will be read again")
+            self._end(FROZEN)
         self._forget()  # Faust forgets *before* that commit
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -163,6 +172,9 @@ class GaplessConsumer(driver.Consumer):
         expected = self._next.get(partition)
         if expected is None:  # a rebalance, while another partition of this fetch was sought back
             return ()
+        if records[-1].offset < expected:
+            await self._begin_anew(partition, records[0].offset, expected)
+            return ()
         if records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
         if records and records[0].offset > expected and reread.get(partition) != expected:
@@ -170,6 +182,19 @@ class GaplessConsumer(driver.Consumer):
             await self._thread.call_thread(self._thread.seek_back, tp, expected)
             return ()
         return records
+
+    async def _begin_anew(self, partition: Partition, first: int, expected: int) -> None:
+        """Read from the beginning: of a log that ends before the expected offset, nothing there was delivered.
+
+        aiokafka is at the beginning already, where it goes when the broker has no such offset. The group must be there
+        too, or the next epoch would start behind the end again.
+        """
+        logger.error(
+            "%s/%d has no offset %d: its log was cut off or made anew; it is read from %d on, and what was read before "
+            "comes again", *partition, expected, first,
+        )
+        if await self._thread.call_thread(self._thread.commit_fenced, {partition: first}, self._generation):
+            self._epoch += 1
 
     async def _hand_over(self, partition: Partition, records: Sequence[ConsumerRecord], epoch: int) -> bool:
         """Put one chunk before the agent, when it has room. Returns whether the epoch goes on."""

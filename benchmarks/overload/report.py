@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from benchmarks import plots
 from benchmarks.reports import spread
+from benchmarks.streaming.cpu import beside_the_device
 from benchmarks.streaming.phases import Drained, Offered
 from footfall.ledger import percentiles
 
@@ -84,6 +85,7 @@ def _load(offered: Offered, allowed_ms: float) -> dict[str, Any]:
         ),
         "worker": msgspec.to_builtins(offered.served),
         "cores": offered.cores,
+        "other_cores_used": beside_the_device(offered.cores),
     }
 
 
@@ -121,5 +123,7 @@ def table(report: dict[str, Any]) -> str:
                 f"{mode:>10} {load['model_share']:9.1%} {load['results_per_event']:14.2f} "
                 f"{load['answered_within_budget']:8.2%} {ms['p50']:6.0f} {ms['p99']:6.0f} {ms['max']:6.0f}"
             )
+    used = max(load["other_cores_used"] for mode in ("off", "on") for load in report[f"coalescing_{mode}"])
+    lines.append(f"cores beside the device's in use: up to {used:.2f} of {len(report['other_cores'])}")
     lines += [f"{'shown' if shown else 'NOT shown'}: {what}" for what, shown in report["shown"].items()]
     return "\n".join(lines)

@@ -90,11 +90,11 @@ def cpu_us(samples: Sequence[Sample]) -> dict[str, float]:
     So what is read ahead of the first result counts, and of start-up at most the time between two samples. Raises
     ValueError where there was never a result.
     """
-    first = [sample for sample in samples if not sample.outputs][-1]
-    last = next(sample for sample in samples if sample.outputs == samples[-1].outputs)
-    results = last.outputs
-    if not results:
-        raise ValueError("there are no results that could have a cost")
+    without = [sample for sample in samples if not sample.outputs]
+    results = samples[-1].outputs if samples else 0
+    if not without or not results:
+        raise ValueError("a cost needs a sample without results, and one with some")
+    first, last = without[-1], next(sample for sample in samples if sample.outputs == results)
     return {name: 1e6 * (used_s - first.cpu_s[name]) / results for name, used_s in last.cpu_s.items()}
 
 

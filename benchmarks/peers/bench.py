@@ -83,8 +83,7 @@ class Bench:
         settings, sent = self._backlog(events)
         with self._task(settings, service_ms) as task:
             settle()
-            with self._running(peer, task, settings) as servers:
-                return asyncio.run(self._drained(peer, task, settings, servers, sent))
+            return asyncio.run(self._drained(peer, task, settings, sent))
 
     def steady(self, peer: Peer, service_ms: float, rate_eps: float, seconds: float) -> Run:
         """Send a peer events at a rate that does not depend on it, after `WARM_S` that do not count."""
@@ -94,8 +93,7 @@ class Bench:
         try:
             with self._task(settings, service_ms) as task:
                 settle()
-                with self._running(peer, task, settings) as servers:
-                    return asyncio.run(self._paced(peer, task, settings, servers, clicks, rate_eps))
+                return asyncio.run(self._paced(peer, task, settings, clicks, rate_eps))
         finally:
             asyncio.run(topics.delete(settings, [CLICKSTREAM]))
 
@@ -159,24 +157,27 @@ class Bench:
 
     # -- a run
 
-    async def _drained(
-        self, peer: Peer, task: Task, settings: Settings, servers: Mapping[str, Server], sent: list[tuple[str, str]]
-    ) -> Run:
-        async with _Watch(task, settings, servers) as watch:
+    @contextlib.asynccontextmanager
+    async def _watched(self, peer: Peer, task: Task, settings: Settings) -> AsyncIterator["_Watch"]:
+        """The peer at work, looked at from its start."""
+        async with _Watch(task, settings) as watch:
+            with self._running(peer, task, settings) as watch.servers:
+                yield watch
+
+    async def _drained(self, peer: Peer, task: Task, settings: Settings, sent: list[tuple[str, str]]) -> Run:
+        async with self._watched(peer, task, settings) as watch:
             await watch.first_result()
             await watch.results(len(sent))
             return await self._checked(peer, task, settings, watch, sent)
 
-    async def _paced(
-        self, peer: Peer, task: Task, settings: Settings, servers: Mapping[str, Server], clicks: Clicks, rate_eps: float
-    ) -> Run:
+    async def _paced(self, peer: Peer, task: Task, settings: Settings, clicks: Clicks, rate_eps: float) -> Run:
         monitor, sender = Monitor(), Sender(settings.bootstrap_servers, task.source)
         events = [(decode_click(value).id, user, value) for user, value in clicks.records()]
         primer = [
             (decode_click(value).id, user, value) for user, value in Clicks(f"{task.run}-primer", 10_000, 100).records()
         ]
         primed: list[tuple[str, str]] = []
-        async with _Watch(task, settings, servers) as watch:
+        async with self._watched(peer, task, settings) as watch:
             waiting = asyncio.create_task(watch.first_result())
             while not waiting.done():
                 for event, user, value in primer[len(primed) : len(primed) + PRIMER_EVENTS]:
@@ -224,12 +225,12 @@ class Bench:
 class _Watch:
     """Looks at the output topic and at the CPU clocks of the processes, some times a second."""
 
-    def __init__(self, task: Task, settings: Settings, servers: Mapping[str, Server]) -> None:
+    def __init__(self, task: Task, settings: Settings) -> None:
         self._task = task
         self._client = topics.client_options(settings)
-        self._servers = servers
         self._partitions = [TopicPartition(task.sink, number) for number in range(CLICKSTREAM.partitions)]
         self._consumer = AIOKafkaConsumer(**self._client, enable_auto_commit=False)
+        self.servers: Mapping[str, Server] = {}
         self.samples: list[Sample] = []
         self.outputs: list[Output] = []
 
@@ -242,12 +243,12 @@ class _Watch:
 
     async def _samples(self) -> AsyncIterator[Sample]:
         while True:
-            for server in self._servers.values():
+            for server in self.servers.values():
                 if server.exit_code() is not None:
                     raise RunError(f"{server.name} ended in the middle of a run; the end of its log:\n{server.tail()}")
             with contextlib.suppress(KafkaError):  # of a topic this young
                 ends = await self._consumer.end_offsets(self._partitions)
-                used_s = {name: cpu_clock_s(server.pid) for name, server in self._servers.items()}
+                used_s = {name: cpu_clock_s(server.pid) for name, server in self.servers.items()}
                 self.samples.append(Sample(sum(ends.values()), used_s))
                 yield self.samples[-1]
             await asyncio.sleep(POLL_S)
@@ -295,7 +296,7 @@ class _Watch:
         return self.outputs
 
     def _tail(self) -> str:
-        return "\n".join(server.tail() for server in self._servers.values())
+        return "\n".join(server.tail() for server in self.servers.values())
 
 
 def cpu_clock_s(pid: int) -> float:

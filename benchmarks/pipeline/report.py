@@ -11,6 +11,7 @@ from msgspec import Struct
 from benchmarks import plots
 from benchmarks.reports import spread
 from benchmarks.streaming.bare import BareRates
+from benchmarks.streaming.cpu import beside_the_device
 from benchmarks.streaming.phases import Drained, Offered
 
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of the drained rate
@@ -89,6 +90,7 @@ def _load(rounds: Sequence[Offered]) -> dict[str, Any]:
         "fallback_share": max(1 - one.steady.model_share for one in rounds),
         "events": sum(one.steady.events for one in rounds),
         "cores": [one.cores for one in rounds],
+        "other_cores_used": spread([beside_the_device(one.cores) for one in rounds]),
     }
 
 

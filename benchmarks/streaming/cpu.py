@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+DEVICE = "/device"
 
 
 class Cpu:
@@ -30,9 +31,14 @@ class Cpu:
             confined = [task for task in (process / "task").iterdir()
                         if os.sched_getaffinity(int(task.name)) <= self._cores]
             if confined:
-                used_s[f"{name}/device"] = sum(map(_used_s, confined))
-            used_s[name] = _used_s(process) - used_s.get(f"{name}/device", 0.0)
+                used_s[name + DEVICE] = sum(map(_used_s, confined))
+            used_s[name] = _used_s(process) - used_s.get(name + DEVICE, 0.0)
         return used_s
+
+
+def beside_the_device(shares: Mapping[str, float]) -> float:
+    """How many of the other cores were in use."""
+    return round(sum(share for name, share in shares.items() if not name.endswith(DEVICE)), 4)
 
 
 def _used_s(of: Path) -> float:

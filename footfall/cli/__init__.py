@@ -22,6 +22,7 @@ from schemas.settings import Settings
 
 SPEED = "Seconds of event time per second; 0: as fast as it goes."
 CAPABILITIES = ("facts", "recommend")
+AGENTS_GRACE_S = 35.0  # they end themselves before: STOP_WITHIN_S in agents/liveness.py
 
 
 def main() -> None:
@@ -109,7 +110,6 @@ def agents(capabilities: tuple[str, ...]) -> None:
     """
     import asyncio
 
-    from agents.liveness import STOP_WITHIN_S
     from footfall.supervisor import Process, run_until_signal
 
     require_connection(f"agents {' '.join(capabilities)}")
@@ -122,7 +122,7 @@ def agents(capabilities: tuple[str, ...]) -> None:
         )
         for capability in dict.fromkeys(capabilities)
     ]
-    end(asyncio.run(run_until_signal(processes, tell, stop_grace_s=STOP_WITHIN_S + 5)))  # they end themselves before
+    end(asyncio.run(run_until_signal(processes, tell, stop_grace_s=AGENTS_GRACE_S)))
 
 
 @cli.command()

@@ -39,7 +39,8 @@ def worker(
     Examples:
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
-      footfall worker --models recommender --listen ipc:///tmp/w --device-cpu 0 --control ipc:///tmp/c
+      footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
+      footfall worker --models recommender --listen ipc:///tmp/w --control ipc:///tmp/c
       footfall worker stats --control ipc:///tmp/c
       footfall worker reload --control ipc:///tmp/c --checkpoint ./checkpoint
     """

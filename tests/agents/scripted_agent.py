@@ -31,10 +31,15 @@ class ScriptedWorker:
     """Keeps requests for the test to answer."""
 
     def __init__(self) -> None:
-        self.available, self.away_s, self.queued = True, 0.0, 0
+        self.away_s, self.room, self.looked = 0.0, 64, 0
         self.requests: dict[int, tuple[int, Raw]] = {}
         self.budgets_ms: list[int] = []
         self.cancelled: list[int] = []
+
+    @property
+    def spare(self) -> int:
+        self.looked += 1
+        return self.room
 
     def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
         self.requests[request_id] = (now_ms, state)

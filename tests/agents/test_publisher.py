@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agents import publisher as module
 from agents.publisher import Publisher, partition_of
 from tests.doubles import RecordingProducer
+from tests.waiting import until
 
 PARTITIONS = list(range(8))
 
@@ -83,9 +84,11 @@ async def test_what_comes_while_a_batch_is_under_way_waits_and_nothing_is_told_b
                 await asyncio.sleep(0)
         second = await queue(publisher, b"b", b"c")
         assert (first, second, producer.sizes) == ([], [], [1])
+        assert publisher.unsent
         producer.hold = False
         producer.pending[0].set_result(None)
         assert await producer.until(2) == [b"b", b"c"]
+        await until(lambda: not publisher.unsent)
     assert (first, second, producer.sizes) == ([b"a"], [b"b", b"c"], [1, 2])
 
 

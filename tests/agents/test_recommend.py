@@ -99,6 +99,22 @@ async def test_a_late_request_is_answered_by_fallback_and_the_model_answers_late
             task.cancel()
 
 
+async def test_whom_the_model_is_owed_to_waits_until_the_worker_has_room(agent: Agent, prefix: str) -> None:
+    users = [f"{prefix}-{number}" for number in range(3)]
+    await agent.deliver(*(click(user=user, id=user) for user in users))
+    agent.capability.on_replies([Shed(1), Shed(2), Shed(3)], "v1")
+    await agent.results(3)
+    await agent.until_acked(3)
+    agent.worker.room = 0
+    async with agent.repaying(), asyncio.timeout(5):
+        while agent.worker.looked < 2:
+            await asyncio.sleep(0.01)
+        assert list(agent.worker.requests) == [1, 2, 3]
+        agent.worker.room = 2
+        await agent.until_asked(5)
+        assert list(agent.worker.requests) == [1, 2, 3, 4, 5]
+
+
 async def test_a_request_may_wait_for_as_long_as_the_settings_say(stack: Stack, prefix: str) -> None:
     async with Agent(stack, prefix, budget_s=9.0).running() as agent:
         await agent.deliver(click(user=prefix))
@@ -140,7 +156,7 @@ async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(ag
 
 
 async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:
-    agent.worker.available, agent.worker.away_s = False, BUDGET_S + 1
+    agent.worker.room, agent.worker.away_s = 0, BUDGET_S + 1
     await agent.deliver(click(user=prefix))
     (result,) = await agent.results(1)
     assert result["data"]["origin"] == "fallback"

@@ -54,7 +54,7 @@ async def test_who_got_a_fallback_and_then_the_models_answer_to_a_newer_event_is
     agent: Agent, prefix: str
 ) -> None:
     await agent.deliver(click(user=prefix, id="1"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     assert len(agent.fallback) == 1
     await agent.deliver(click(user=prefix, id="2"))
@@ -67,7 +67,7 @@ async def test_what_rode_behind_a_debt_that_was_not_paid_is_asked_for(
     agent: Agent, prefix: str, stack: Stack
 ) -> None:
     await agent.deliver(click(user=prefix, id="1"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     killed = Agent(stack, prefix)
     async with killed.running():  # another process applies an event, and is killed before it answers
@@ -116,7 +116,7 @@ async def test_an_answer_by_the_model_clears_who_was_in_the_hands_of_a_worker_th
 async def test_a_request_that_was_shed_says_nothing_about_who_breaks_workers(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix, id="1"))
     agent.capability.on_lost([1])
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     await agent.deliver(click(user=prefix, id="2"))
     agent.capability.on_lost([2])
@@ -140,7 +140,7 @@ async def test_suspects_are_asked_about_one_after_the_other(agent: Agent, prefix
 
 async def test_a_debt_is_not_forgotten_when_the_model_is_late_once_more(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     async with agent.repaying():
         await agent.until_asked(2)
@@ -173,7 +173,7 @@ async def test_a_login_that_was_cut_off_in_the_middle_is_done_when_it_is_read_ag
 async def test_a_revocation_waits_for_a_debt_that_is_being_repaid(agent: Agent, prefix: str) -> None:
     """Its answer could reach the topic after a newer one of the next owner's."""
     await agent.deliver(click(user=prefix, id="1"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     async with agent.repaying():
         await agent.until_asked(2)
@@ -191,7 +191,7 @@ async def test_a_revocation_waits_for_a_debt_that_is_being_repaid(agent: Agent, 
 
 async def test_debts_are_repaid_by_the_owner_of_the_partition_only(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix, id="1"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     agent.rebalancing = True
     async with agent.repaying():
@@ -204,7 +204,7 @@ async def test_debts_are_repaid_by_the_owner_of_the_partition_only(agent: Agent,
 
 async def test_a_debt_outlives_a_rebalance_that_leaves_its_partition_here(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix, id="1"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     agent.window = AckWindow({Partition(CLICKS, 0): 1, Partition(PURCHASES, 0): 0})
     async with agent.repaying():
@@ -219,7 +219,7 @@ async def test_what_a_killed_process_owed_is_repaid_by_the_next_owner_and_then_f
     killed = Agent(stack, prefix)
     async with killed.running():
         await killed.deliver(click("lamp", user=prefix, id="1"))
-        killed.capability.on_replies([Shed(1)], "")
+        killed.capability.on_replies([Shed(1)], "v1")
         await killed.until_acked(1)
     async with agent.repaying():
         await agent.until_asked(1)
@@ -239,7 +239,7 @@ async def test_an_answer_that_was_stored_and_not_sent_is_given_again_by_the_next
     killed = Agent(stack, prefix)
     async with killed.running(), killed.repaying():
         await killed.deliver(click(user=prefix, id="1"))
-        killed.capability.on_replies([Shed(1)], "")
+        killed.capability.on_replies([Shed(1)], "v1")
         await killed.until_acked(1)
         await killed.until_asked(2)
         killed.producer.hold = True
@@ -254,7 +254,7 @@ async def test_an_answer_that_was_stored_and_not_sent_is_given_again_by_the_next
 
 async def test_what_is_owed_to_a_session_without_consent_is_not_written_down(agent: Agent, prefix: str) -> None:
     await agent.deliver(click(user=prefix, id="1", consent=False, session_id="s"))
-    agent.capability.on_replies([Shed(1)], "")
+    agent.capability.on_replies([Shed(1)], "v1")
     await agent.until_acked(1)
     assert len(agent.fallback) == 1
     assert not await agent.redis.hexists(keys.owed(*agent.partition), prefix)

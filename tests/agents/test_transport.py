@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import faust
 import pytest
 from aiokafka import ConsumerRecord
 from faust.types import TP
 
 import agents.transport  # noqa: F401 - registers gapless://
 from agents.ack_window import Partition
+from agents.app import App
+from agents.liveness import FROZEN
 from agents.transport import consumer
 from agents.transport.consumer import MAX_QUEUED_CHUNKS, Chunk, GaplessConsumer
 from agents.transport.intake import chunks
@@ -76,7 +77,7 @@ class Harness:
     """A real consumer of a real app, whose thread is scripted and whose agent is the test."""
 
     def __init__(self) -> None:
-        self.app = faust.App("test", broker="gapless://127.0.0.1:1", store="memory://", web_enabled=False)
+        self.app = App("test", broker="gapless://127.0.0.1:1", store="memory://", web_enabled=False)
         self.consumer = ScriptedConsumer(
             self.app.transport, self.app.topics.on_message,
             on_partitions_revoked=self._revoked, on_partitions_assigned=self._assigned,
@@ -224,6 +225,35 @@ async def test_rule_1_a_second_resume_reads_again_what_it_cleared_from_the_queue
     assert await harness.delivered() == [list(range(8))]
 
 
+async def test_rule_1_an_old_fetch_is_not_judged_by_what_the_new_epoch_expects(harness: Harness) -> None:
+    """It would look like a log that was cut off, and move the group to its beginning."""
+    harness.start_at(1, p0=1000)
+    harness.resume()
+    await asyncio.wait_for(harness.thread.fetching.wait(), 5)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(3, 8)})
+    harness.start_at(1, p0=1000)
+    harness.thread.fetches.put_nowait({P0: records(1000, 1001)})
+    assert await harness.delivered() == [[1000, 1001]]
+    assert (harness.thread.committed, harness.thread.sought_back) == ([], [])
+
+
+async def test_rule_1_a_second_resume_while_a_gap_is_sought_back_ends_the_delivery_of_the_rest(
+    harness: Harness,
+) -> None:
+    await harness.rebalance(2, P0, P1)
+    harness.start_at(2, p0=3, p1=0)
+
+    async def resume() -> None:
+        harness.resume()
+
+    harness.thread.while_seeking = resume
+    harness.start_at(2, p0=3, p1=0)
+    harness.thread.fetches.put_nowait({P0: records(9, 10), P1: records(0, 5, partition=1)})
+    harness.thread.fetches.put_nowait({P1: records(0, 6, partition=1)})
+    assert await harness.delivered() == [list(range(7))]
+
+
 async def test_rule_1_a_rebalance_while_a_gap_is_sought_back_ends_the_delivery_of_the_rest(harness: Harness) -> None:
     await harness.rebalance(2, P0, P1)
     harness.start_at(2, p0=3, p1=0)
@@ -286,6 +316,20 @@ async def test_rule_3_what_follows_on_is_delivered_without_a_seek(harness: Harne
     harness.thread.fetches.put_nowait({P0: records(6, 7)})
     assert await harness.delivered(2) == [[3, 4, 5], [6, 7]]
     assert harness.thread.sought_back == []
+
+
+async def test_rule_3_a_log_that_was_cut_off_or_made_anew_is_read_from_where_it_begins(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker has no offset 1000 any more: aiokafka goes to the beginning. What is there was never delivered."""
+    harness.start_at(1, p0=1000)
+    harness.resume()
+    harness.thread.fetches.put_nowait({P0: records(3, 8)})
+    harness.start_at(1, p0=3)
+    harness.thread.fetches.put_nowait({P0: records(3, 9)})
+    assert await harness.delivered() == [list(range(3, 10))]
+    assert harness.thread.committed == [{Partition(*P0): 3, "generation": 1}]
+    assert "1000" in caplog.text
 
 
 async def test_rule_4_the_first_commit_of_a_group_does_not_pass_an_unfinished_head(harness: Harness) -> None:
@@ -371,6 +415,20 @@ async def test_a_revocation_does_not_wait_for_ever_and_the_end_of_the_app_not_on
     assert harness.thread.committed == [{Partition(*P0): 1, "generation": 1}]
     monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 3600.0)
     await asyncio.wait_for(harness.consumer.wait_empty(), 5)
+
+
+@pytest.mark.parametrize(("unsent", "done", "exit_codes"), [(True, 1, [FROZEN]), (False, 1, []), (True, 2, [])])
+async def test_who_cannot_send_what_it_has_stored_before_others_take_over_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, *, unsent: bool, done: int, exit_codes: list[int]
+) -> None:
+    """As when the broker of the results is away for this process only: what it sent later would be older."""
+    await harness.finish(done, of=2)
+    monkeypatch.setattr(consumer, "WAIT_EMPTY_S", 0.0)
+    harness.app.unsent = lambda: unsent
+    ended: list[int] = []
+    harness.consumer._end = ended.append
+    await asyncio.wait_for(harness.consumer.on_partitions_revoked({P0}), 5)
+    assert ended == exit_codes
 
 
 async def test_nobody_waits_for_what_a_crashed_agent_had_in_hand(harness: Harness) -> None:

@@ -62,7 +62,7 @@ def test_below_capacity_the_model_is_to_answer_everything() -> None:
 
 def test_figures_are_told_to_people_and_drawn(tmp_path: Path) -> None:
     report = figures([round_of(overload(660, 340))], lost=1, budget_s=2.0) | {
-        "broker": {"kind": "tansu", "version": "1"}, "device": "cpu", "measured_at": "now",
+        "broker": {"kind": "tansu", "version": "1"}, "device": "cpu", "measured_at": "now", "other_cores": [1],
     }
     text = table(report)
     assert "capacity 100 events/s, offered 150" in text

@@ -118,8 +118,9 @@ def test_cpu_counts_from_just_before_the_first_results_to_the_last() -> None:
         Sample(1100, {"agent": 9.0, "worker": 0.9}),  # idle
     ]
     assert account.cpu_us(samples) == pytest.approx({"agent": 1000.0, "worker": 200.0})
-    with pytest.raises(ValueError, match="no results"):
-        account.cpu_us(samples[:2])
+    for too_few in (samples[:2], samples[2:], []):
+        with pytest.raises(ValueError, match="a cost needs"):
+            account.cpu_us(too_few)
 
 
 def test_the_cpu_clock_of_a_process_is_its_own() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import random
+import threading
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -15,11 +17,13 @@ from benchmarks.faults.sender import Sender
 from benchmarks.faults.traffic import Input
 from benchmarks.streaming.answers import Answers, poisson, steady_eps
 from benchmarks.streaming.command import drop_s
+from benchmarks.streaming.cpu import Cpu, beside_the_device
 from benchmarks.streaming.crowd import Crowd, item_ids
 from benchmarks.streaming.served import Served, between
 from footfall.ledger import Latency, Ledger
 from schemas import events
 from schemas.control import ModelRuns, ShedCounts, WorkerStats
+from tests.waiting import wait_until
 
 TOPIC = "t.clickstream.v1"
 
@@ -76,8 +80,9 @@ def test_arrivals_have_their_rate_and_no_memory() -> None:
 def stats(epoch: str = "e", shed: int = 0, **batches: tuple[int, int, float]) -> WorkerStats:
     """`batches`: by model, how many of how many requests, each step of a batch so many ms."""
     runs = tuple(
-        ModelRuns(model=model, batches=n, requests=requests, mean_batch_size=requests / n, padding_share=0.0,
-                  collate_ms=ms, forward_ms=10 * ms, reply_ms=2 * ms)
+        ModelRuns(model=model, batches=n, requests=requests, mean_batch_size=requests / n, max_batch_size=requests,
+                  batch_sizes=(), padding_share=0.0, wait_ms=0.0, collate_ms=ms, forward_ms=10 * ms, reply_ms=2 * ms,
+                  cost_error=0.0)
         for model, (n, requests, ms) in batches.items()
     )
     return WorkerStats(
@@ -100,6 +105,33 @@ def test_a_worker_is_judged_by_what_it_did_in_between() -> None:
 def test_a_worker_that_was_restarted_or_idle_is_no_measurement(after: WorkerStats, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         between(stats(m=(8, 8, 1.0)), after)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only")
+def test_cores_in_use_are_told_by_process_and_the_devices_apart() -> None:
+    allowed = os.sched_getaffinity(0)
+    (first, *others) = sorted(allowed)
+    if not others:
+        pytest.skip("needs two cores")
+    running = threading.Event()
+    done = threading.Event()
+
+    def work() -> None:
+        os.sched_setaffinity(0, {first})
+        running.set()
+        while not done.is_set():
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    running.wait()
+    cpu = Cpu({"me": os.getpid()}, {first})
+    try:
+        wait_until(lambda: cpu.shares()["me/device"] > 0)
+    finally:
+        done.set()
+        thread.join()
+    assert beside_the_device({"a": 0.25, "b": 0.5, "a/device": 0.75}) == 0.75
 
 
 def test_a_crowd_clicks_in_turn_on_what_the_model_knows() -> None:

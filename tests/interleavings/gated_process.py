@@ -141,7 +141,7 @@ class _Outbox:
 class _Worker:
     """Keeps requests until they are answered."""
 
-    available, away_s, queued = True, 0.0, 0
+    away_s, spare = 0.0, 0
 
     def __init__(self, on_submit: Callable[[int], None]) -> None:
         self.requests: list[int] = []

@@ -118,7 +118,7 @@ class Simulation:
         plan = self.backlog.take(now_s, self._running.expected_s if self._running else now_s)
         if not isinstance(plan, Plan):
             return plan.at_s if isinstance(plan, Later) else math.inf
-        self._count_shed(plan)
+        self._count_shed(plan, now_s)
         if plan.batch or self._active(plan.model):
             self._bound = (plan, now_s + self._collate_s)
             self.backlog.collated(plan.model, max(1, len(plan.batch)), self._collate_s)
@@ -148,7 +148,7 @@ class Simulation:
     def _active(self, model: str) -> int:
         return len(self._generating.get(model, ()))
 
-    def _count_shed(self, plan: Plan) -> None:
+    def _count_shed(self, plan: Plan, now_s: float) -> None:
         self.served[plan.model].shed += len(plan.shed)
         self._client.outstanding.difference_update(pending.request.id for pending in plan.shed)
 

@@ -10,9 +10,11 @@ import pytest
 
 from model_core.batching.policy import LEAD, LEAD_S, SHARE
 from model_core.runner import Batching, Service
+from tests.worker.fronted import FrontedSimulation
 from tests.worker.simulation import Load, Served, Simulation, poisson
 
 UNTIL_S = 2.0
+WARM_S, LONG_S = 4.0, 10.0
 COLLATE_S = 0.0005
 LATE_S = LEAD * COLLATE_S + LEAD_S  # who comes after a batch was bound waits for so long before it begins
 NOISE = 0.1  # of what batches take
@@ -120,6 +122,19 @@ def test_requests_of_many_lengths_wait_for_a_few_batches_and_not_for_padding() -
 @pytest.mark.parametrize("factor", [1.5, 3.0])
 def test_beyond_capacity_requests_of_many_lengths_are_answered_about_as_full_batches_would(factor: float) -> None:
     assert serve_mix(factor, 3.0).in_time / 3.0 > 0.9 * mix_capacity()
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.5, 3.0])
+@pytest.mark.parametrize("batch_s", [0.04, 0.16, 0.32])
+def test_with_an_agent_in_front_it_answers_as_many_and_its_batches_are_full(factor: float, batch_s: float) -> None:
+    capacity = 64 / batch_s
+    simulation = FrontedSimulation(Batching(64), lambda _model, _length, n: batch_s * (0.2 + 0.8 * n / 64), WARM_S)
+    simulation.run([Load("m", poisson(factor * capacity, WARM_S + LONG_S, seed=1), 2.0)], WARM_S + LONG_S)
+    outcome = simulation.outcome
+    assert outcome.by_model / LONG_S > 0.96 * min(1.0, factor) * capacity
+    assert outcome.in_vain <= 0.01 * outcome.by_model
+    if factor > 1:
+        assert sum(outcome.sizes) / len(outcome.sizes) > 63
 
 
 def test_bursts_beyond_capacity_are_survived() -> None:

@@ -42,6 +42,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.at_worker: list[list[int]] = [[] for _ in range(WORKERS)]  # as each worker sees it
         self.open: set[int] = set()  # submitted, neither answered nor cancelled
         self.deadlines: dict[int, float] = {}
+        self.sent_s: dict[int, float] = {}
+        self.longest_trip_s = 0.0
 
     def epoch(self, worker: int) -> str:
         return f"{worker}.{self.epochs[worker]}"
@@ -62,7 +64,8 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def dispatch(self) -> None:
         dispatched = self.pool.dispatch(self.now_s)
-        assert all(self.deadlines[reply.id] <= self.now_s for reply in dispatched.shed)
+        for reply in dispatched.shed:  # late, or it would be: by trips that were made
+            assert self.deadlines[reply.id] <= self.now_s + 3 * self.longest_trip_s
         self.accept(dispatched.shed)
         for worker, message in dispatched.submits:
             assert self.up[worker]
@@ -72,6 +75,7 @@ class PoolMachine(RuleBasedStateMachine):
                 assert request.id in self.open
                 assert request.budget_ms <= (self.deadlines[request.id] - self.now_s) * 1000
                 self.at_worker[worker].append(request.id)
+                self.sent_s[request.id] = self.now_s
         room = sum(
             self.limit[w] - self.held_at(w) for w in range(WORKERS) if self.up[w] and not self.draining[w]
         )
@@ -84,18 +88,19 @@ class PoolMachine(RuleBasedStateMachine):
     def answer(self, worker: int, count: int, kind: str) -> None:
         taken, self.at_worker[worker] = self.at_worker[worker][:count], self.at_worker[worker][count:]
         make = ANSWERS[kind]
+        self.longest_trip_s = max([self.longest_trip_s, *(self.now_s - self.sent_s[i] for i in taken)])
         replies = [make(request_id) for request_id in taken]
         wanted = {i for i in taken if i in self.open}
-        accepted = self.pool.replies(worker, Replies(self.epoch(worker), "1", (*replies, *replies)))
+        accepted = self.pool.replies(worker, Replies(self.epoch(worker), "1", (*replies, *replies)), self.now_s)
         assert {reply.id for reply in accepted} == (wanted if self.up[worker] else set())
         self.accept(accepted)
 
     @rule(worker=workers)
     def answers_of_another_epoch_or_of_a_stranger_are_dropped(self, worker: int) -> None:
         theirs = tuple(result(i) for i in self.at_worker[worker])
-        assert self.pool.replies(worker, Replies("older", "1", theirs)) == []
+        assert self.pool.replies(worker, Replies("older", "1", theirs), self.now_s) == []
         others = tuple(result(i) for i in self.open.difference(self.at_worker[worker]))
-        assert self.pool.replies(worker, Replies(self.epoch(worker), "1", others)) == []
+        assert self.pool.replies(worker, Replies(self.epoch(worker), "1", others), self.now_s) == []
 
     @rule(ids=st.sets(st.integers(0, 60), max_size=5))
     def cancel(self, ids: set[int]) -> None:
@@ -191,6 +196,72 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     assert message.requests[0].budget_ms == 8000
 
 
+def test_what_is_not_urgent_finds_room_until_the_workers_have_a_batch_to_do() -> None:
+    pool = WorkerPool("m", 2)
+    assert pool.spare == 0
+    pool.ready(0, ready("a", max_in_flight=8))
+    pool.ready(1, ready("b", max_in_flight=16))
+    assert pool.spare == 2 + 4
+    for request_id in range(3):
+        pool.submit(request_id, 0, STATE, 9.0)
+    assert pool.spare == 0  # they go first
+    pool.dispatch(0.0)
+    assert pool.spare == 3
+    pool.draining(1, "b")
+    assert pool.spare == 1
+    for request_id in range(3, 9):
+        pool.submit(request_id, 0, STATE, 9.0)
+    pool.dispatch(0.0)
+    assert pool.spare == 0
+
+
+def taught(trip_s: float) -> WorkerPool:
+    """One worker with four credits, whose trips take so long."""
+    pool = WorkerPool("m", 1)
+    pool.ready(0, ready("a", max_in_flight=4))
+    for number in range(-20, 0):
+        pool.submit(number, 0, STATE, 99.0)
+        pool.dispatch(0.0)
+        assert pool.replies(0, Replies("a", "1", (result(number),)), trip_s)
+    return pool
+
+
+def test_a_busy_worker_is_not_sent_what_would_come_back_too_late() -> None:
+    pool = taught(trip_s=0.5)
+    for request_id, budget_s in enumerate([9.0, 9.0, 9.0, 0.4, 0.6]):
+        pool.submit(request_id, 0, STATE, budget_s)
+    dispatched = pool.dispatch(0.0)
+    assert dispatched.shed == (Shed(3),)
+    assert [request.id for request in dispatched.submits[0][1].requests] == [0, 1, 2, 4]
+
+
+def test_an_idle_worker_is_tried_whatever_it_was_like_before() -> None:
+    pool = taught(trip_s=5.0)
+    for request_id in range(4):
+        pool.submit(request_id, 0, STATE, 1.0)
+    dispatched = pool.dispatch(0.0)
+    assert len(dispatched.submits[0][1].requests) == 3
+    assert dispatched.shed == (Shed(3),)
+
+
+def test_what_was_learned_of_a_worker_is_forgotten_with_it() -> None:
+    pool = taught(trip_s=5.0)
+    pool.ready(0, ready("b", max_in_flight=4))
+    for request_id in range(4):
+        pool.submit(request_id, 0, STATE, 1.0)
+    assert pool.dispatch(0.0).shed == ()
+
+
+def test_how_fast_a_worker_sheds_says_nothing_of_a_trip() -> None:
+    pool = WorkerPool("m", 1)
+    pool.ready(0, ready("a", max_in_flight=1))
+    pool.submit(1, 0, STATE, 9.0)
+    pool.dispatch(0.0)
+    pool.replies(0, Replies("a", "1", (Shed(1),)), 5.0)
+    pool.submit(2, 0, STATE, 6.0)
+    assert pool.dispatch(5.0).shed == ()
+
+
 def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there() -> None:
     pool = WorkerPool("m", 1)
     pool.ready(0, ready("new"))
@@ -223,7 +294,7 @@ def test_a_reloaded_model_replaces_what_its_worker_served_and_nothing_moves() ->
     assert pool.updated(0, Updated("a", ModelInfo("another", "3", ()))) is None
     assert pool.updated(1, Updated("a", ModelInfo("m", "3", ()))) is None  # it has not been ready
     assert pool.model == new
-    assert pool.replies(0, Replies("a", "2", (result(1),))) == [result(1)]
+    assert pool.replies(0, Replies("a", "2", (result(1),)), 0.0) == [result(1)]
 
 
 def test_an_id_that_is_held_cannot_be_submitted_again() -> None:
