@@ -217,3 +217,12 @@ def test_no_broken_checkpoint_takes_over_and_each_is_told_why(
     assert {version for version, _ in stream.answers} == {old.version}
     assert len(stream.answers) == stream.asked
     assert (stats.reloads.ok, stats.reloads.rolled_back) == (0, len(cases))
+
+
+def test_a_successor_is_served_as_the_model_before_it(folder: Path, retrained: Path) -> None:
+    runner = RecommenderRunner.load(folder, retrieval="exact", precision="float32")
+    new = runner.successor(retrained)
+    assert (new.version, new.notes, new.batching) == (
+        checkpoint.load(retrained).version, runner.notes, runner.batching
+    )
+    assert (new._retrieval, new._precision) == ("exact", "float32")
