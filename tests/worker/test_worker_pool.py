@@ -274,6 +274,19 @@ def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there
     assert (pool.available, pool.outstanding, pool.queued) == (False, 0, 1)
 
 
+def test_a_request_that_was_cancelled_frees_its_credit_and_does_not_come_back() -> None:
+    pool = WorkerPool("m", 1)
+    pool.ready(0, ready("e", max_in_flight=1))
+    pool.submit(1, 0, STATE, 10.0)
+    pool.submit(2, 0, STATE, 10.0)
+    pool.dispatch(0.0)
+    assert pool.cancel([1]) == {0: [1]}
+    ((_, message),) = pool.dispatch(0.0).submits
+    assert [request.id for request in message.requests] == [2]
+    assert pool.replies(0, Replies("e", (result(1),))) == []
+    assert pool.lost(0) == [2]
+
+
 def test_a_worker_that_serves_other_models_gets_nothing() -> None:
     pool = WorkerPool("m", 1)
     assert pool.ready(0, ready("a", model="other")) is None
