@@ -283,7 +283,7 @@ def test_a_request_that_was_cancelled_frees_its_credit_and_does_not_come_back() 
     assert pool.cancel([1]) == {0: [1]}
     ((_, message),) = pool.dispatch(0.0).submits
     assert [request.id for request in message.requests] == [2]
-    assert pool.replies(0, Replies("e", (result(1),))) == []
+    assert pool.replies(0, Replies("e", "1", (result(1),)), 0.0) == []
     assert pool.lost(0) == [2]
 
 
