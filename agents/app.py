@@ -141,7 +141,7 @@ async def _recommend(app: App, settings: Settings) -> AsyncIterator[Handle]:
     answers = Answers(
         users, publisher, dead_letters, fallback, RECOMMENDATIONS.full_name(settings.prefix),
         on_done=lambda work: done(work),
-        restart=lambda work: capability.start(work),
+        restart=lambda work: capability.restart(work),
     )
     capability = recommend.Recommend(
         users, worker, answers, dead_letters, fallback, settings.prefix,

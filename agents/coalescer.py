@@ -41,6 +41,7 @@ class Work(Struct, eq=False):
     deadline_s: float  # of the event that has waited longest
     open_covers: tuple[OffsetRun, ...] = ()  # what else the next result must cover, as of when the state was read
     held: list[Held] = []  # a new one for each
+    outcome_s: float = 0.0  # when it was known what comes of it
 
     def absorb(self, newer: "Work") -> None:
         """Merge later work of the same user into this."""

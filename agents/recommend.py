@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from agents.ack_window import AckWindow
-from agents.answers import Answers, NoReply
+from agents.answers import FALLBACK, Answers, NoReply, Outcome
 from agents.applying import EventBatch, Group
 from agents.coalescer import Coalescer, Held, Work
 from agents.dead_letters import DeadLetters
@@ -85,7 +85,6 @@ class Recommend:
 
     async def handle(self, taken: Sequence[Chunk]) -> None:
         """Hops 2 to 5 for everything that the intake holds; returns when there is room for more."""
-        deadline_s = self._clock() + self._budget_s
         batch = EventBatch()
         for chunk in taken:
             decode = self._decoders[chunk.partition.topic]
@@ -97,7 +96,9 @@ class Recommend:
                     held.done()
                 else:
                     batch.add(event, record.timestamp).held.append(held)
-        for group, applied in await batch.apply(self._store):  # hop 3
+        states = await batch.apply(self._store)  # hop 3
+        deadline_s = self._clock() + self._budget_s
+        for group, applied in states:
             self._held += len(group.held)
             work = self.coalescer.offer(_work(group, applied, deadline_s))  # hop 4
             if work is not None:
@@ -110,15 +111,25 @@ class Recommend:
         """Hop 5: ask the worker, unless the answer is known or nobody is there to give it."""
         left_s = work.deadline_s - self._clock()  # less than the budget where it waited behind another of its user
         if work.answered:
-            self._answers.add(work, NoReply.ANSWERED)
+            self._answer(work, NoReply.ANSWERED)
         elif self._suspects.refused(work.user):
-            self._answers.add(work, Failure(0, BREAKS_WORKERS))
+            self._answer(work, Failure(0, BREAKS_WORKERS))
         elif left_s <= 0 or self._worker.away_s > self._budget_s or not self._suspects.may_ask(work.user):
-            self._answers.add(work, NoReply.LATE)
+            self._answer(work, NoReply.LATE)
         else:
             request_id = next(self._request_ids)
             self._waiting[request_id] = work
             self._worker.submit(request_id, work.event_time_ms, work.state, int(left_s * 1000))
+
+    def restart(self, work: Work) -> None:
+        """Ask again, since what came of it could not be stored."""
+        work.deadline_s += self._clock() - work.outcome_s
+        self.start(work)
+
+    def _answer(self, work: Work, outcome: Outcome, model: tuple[str, str] = FALLBACK) -> None:
+        """Hand over to hop 7. What is waited for from now on, as while Redis or Kafka is away, is nobody's budget."""
+        work.outcome_s = self._clock()
+        self._answers.add(work, outcome, model)
 
     def on_replies(self, replies: Sequence[Reply], version: str) -> None:
         """Hop 6 is over: replies by this version of the model go to `Answers` (hop 7)."""
@@ -128,7 +139,7 @@ class Recommend:
             if work is not None:
                 if not isinstance(reply, Shed):
                     self._suspects.cleared(work.user)
-                self._answers.add(work, reply, model)
+                self._answer(work, reply, model)
 
     def on_lost(self, request_ids: Sequence[int]) -> None:
         """A worker broke with these in hand. They are asked again, but for those that may be why."""
@@ -140,9 +151,9 @@ class Recommend:
             work = self._waiting.pop(request_id)
             if self._suspects.refused(work.user):
                 logger.error("a request %s; its user is not asked about for a while", BREAKS_WORKERS)
-                self._answers.add(work, Failure(request_id, BREAKS_WORKERS))
+                self._answer(work, Failure(request_id, BREAKS_WORKERS))
             else:
-                self._answers.add(work, NoReply.LATE)
+                self._answer(work, NoReply.LATE)
 
     def on_model(self, model: ModelInfo) -> None:
         """A worker serves this model from now on."""
@@ -161,6 +172,7 @@ class Recommend:
         if following is not None:
             if work.held and (following.session, following.version) == (work.session, work.version):
                 following.answered = True  # redeliveries that rode along: what was just stored reflects them
+            following.deadline_s += self._clock() - work.outcome_s
             self.start(following)
 
     async def watch_deadlines(self) -> None:
@@ -175,7 +187,7 @@ class Recommend:
             self._worker.cancel([request_id for request_id, _ in late])
         for request_id, work in late:
             del self._waiting[request_id]
-            self._answers.add(work, NoReply.LATE)
+            self._answer(work, NoReply.LATE)
 
     async def repay(self) -> None:
         """Ask the model for the users who got a fallback, as far as it has nothing better to do.

@@ -221,7 +221,7 @@ def _stubbed(store: Any) -> Any:
         nothing: Any = None  # neither dead letters nor output records occur
         answers = Acknowledging(
             nothing, nothing, nothing, Fallback(), "",
-            on_done=lambda work: capability.on_done(work), restart=lambda work: capability.start(work),
+            on_done=lambda work: capability.on_done(work), restart=lambda work: capability.restart(work),
         )
         worker = InstantWorker(lambda replies, version: capability.on_replies(replies, version))
         capability = Recommend(

@@ -61,7 +61,7 @@ class Agent:
         self.store = UserStore(self.redis, stack.settings)
         self.answers = Answers(
             self.store, self.publisher, self.dead_letters, self.fallback, "retail.recommendations.v1",
-            on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.start(work),
+            on_done=lambda work: self.capability.on_done(work), restart=lambda work: self.capability.restart(work),
         )
         self.capability = Recommend(
             self.store, self.worker, self.answers, self.dead_letters, self.fallback, "retail",

@@ -138,21 +138,36 @@ async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(ag
     await agent.until_acked(1)
     assert agent.worker.budgets_ms == [int(1000 * BUDGET_S), int(1000 * (0.5 + BUDGET_S - 1.5))]
     await agent.deliver(click("c", user=prefix, id="3"))
-    agent.producer.hold = True
     agent.now_s = 0.5 + BUDGET_S
     agent.capability._give_up(agent.now_s)
+    await agent.until_asked(3)
+    assert agent.worker.budgets_ms[2] == int(1000 * (1.5 - 0.5))
+    agent.now_s = 1.5 + BUDGET_S
+    agent.capability._give_up(agent.now_s)
+    await agent.until_acked(3)
+    origins = [(one["data"]["origin"], one["data"]["trigger"]["id"]) for one in await agent.results(3)]
+    assert origins == [("model", "1"), ("fallback", "2"), ("fallback", "3")]
+
+
+async def test_while_kafka_holds_a_result_the_budget_of_what_waits_behind_it_does_not_run(
+    agent: Agent, prefix: str
+) -> None:
+    agent.producer.hold = True
+    await agent.deliver(click("a", user=prefix, id="1"))
+    agent.now_s = 0.5
+    agent.answer(1, "x")
     async with asyncio.timeout(5):
         while not agent.producer.pending:
             await asyncio.sleep(0)
-    late = await agent.stored(prefix)
-    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "2")
-    agent.now_s = 1.5 + BUDGET_S  # the third waits behind the second's record until it is late itself
+    await agent.deliver(click("b", user=prefix, id="2"))
+    agent.now_s = 30.0
     agent.producer.hold = False
     agent.producer.pending[0].set_result(None)
-    await agent.until_acked(3)
-    late = await agent.stored(prefix)
-    assert (late["origin"], late["trigger"]["id"]) == ("fallback", "3")
-    assert list(agent.worker.requests) == [1, 2]
+    await agent.until_asked(2)
+    assert agent.worker.budgets_ms[1] == int(1000 * BUDGET_S)
+    agent.answer(2, "y")
+    await agent.until_acked(2)
+    assert (await agent.stored(prefix))["origin"] == "model"
 
 
 async def test_with_the_worker_away_nobody_waits_for_it(agent: Agent, prefix: str) -> None:

@@ -146,7 +146,7 @@ class _Outbox:
 class _Worker:
     """Keeps requests until they are answered."""
 
-    away_s, spare = 0.0, 0
+    away_s, spare = 0.0, recommend.REPAY_USERS
 
     def __init__(self, on_submit: Callable[[int], None]) -> None:
         self.requests: list[int] = []
@@ -192,7 +192,7 @@ class Process:
         dead_letters, self._fallback = DeadLetters(publisher, "retail", recommend.TOPICS), Fallback()
         self._answers = self.make_answers(
             store, publisher, dead_letters, self._fallback, TOPIC, on_done=lambda work: self._recommend.on_done(work),
-            restart=lambda work: self._recommend.start(work), wall_ms=lambda: 0,
+            restart=lambda work: self._recommend.restart(work), wall_ms=lambda: 0,
         )
         self._recommend = self.make_recommend(
             store, self._worker, self._answers, dead_letters, self._fallback, "retail",
