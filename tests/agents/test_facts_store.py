@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from agents.state.connection import connect
 from agents.state.facts_store import NO_LOCATION, Fact, FactsStore
 from footfall.stack import Stack
+from schemas import keys
 
 pytestmark = pytest.mark.stack
 
@@ -58,3 +59,11 @@ async def test_facts_that_come_again_or_late_change_nothing(redis: Redis, prefix
     await store.write([stock(prefix, 0, 2)])
     await store.write([stock(prefix, 5, 1), stock(prefix, 0, 2)])
     assert prefix in await store.unavailable()
+
+
+async def test_of_facts_in_one_millisecond_the_later_record_decides(redis: Redis, prefix: str) -> None:
+    store = FactsStore(redis)
+    await store.write([Fact("item", prefix, "", b'{"title":"%s"}' % title, 1) for title in (b"lamp", b"rug")])
+    await store.write([stock(prefix, 0, 1), stock(prefix, 5, 1)])
+    assert await redis.hget(keys.item(prefix), "title") == b"rug"
+    assert prefix not in await store.unavailable()

@@ -444,6 +444,10 @@ async def test_the_window_is_shown_while_its_records_are_delivered_and_at_no_oth
     harness.resume()
     await asyncio.wait_for(harness.thread.fetching.wait(), 5)
     assert [harness.owns(tp) for tp in (P0, P1)] == [True, False]
+    harness.consumer.stop_flow()
+    assert not harness.owns(P0), "or the end of the app would wait for what begins meanwhile"
+    harness.resume()
+    assert harness.owns(P0)
     await harness.consumer.on_partitions_revoked({P0})
     assert not harness.owns(P0)
     await harness.assign(2, P1)

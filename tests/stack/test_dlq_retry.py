@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import msgspec
 import pytest
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaTimeoutError
 
 from agents.decoding import Poison, RecordError
-from footfall import dlq, topics
+from footfall import dlq, dlq_retry, topics
 from footfall.dlq_reader import RETRY_OF, DeadLetterReader, DlqError, Letter, Place
 from footfall.dlq_retry import Report, retry
 from footfall.stack import Stack
@@ -222,3 +224,27 @@ def test_a_report_names_some_of_the_letters_of_a_kind() -> None:
     assert gone.endswith(" (" + "1/2 " * 20 + "…)")
     assert refused.endswith(" (1/2)")
     assert sent == "1 record sent again to t"
+
+
+async def test_what_kafka_did_not_take_is_not_noted_and_said() -> None:
+    """Of two records the broker took one: that is noted, and the failure of the other is raised."""
+    noted: list[bytes] = []
+
+    class Producer:
+        async def send(self, topic: str, value: bytes, key: bytes) -> "asyncio.Future[None]":
+            noted.append(key)
+            return done()
+
+    def done(result: object = None, error: Exception | None = None) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+        return future
+
+    chunk = dlq_retry._Chunk(cast("AIOKafkaProducer", Producer()), "log")
+    chunk._under_way = {Place("t", 0, 1): done(error=KafkaTimeoutError()), Place("t", 0, 2): done(Place("t", 0, 9))}
+    with pytest.raises(KafkaTimeoutError):
+        await chunk.note()
+    assert noted == [b"t/0/2"]
