@@ -1,6 +1,7 @@
 """What all commands share: errors as one line, and settings that must be there."""
 
 import contextlib
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -67,5 +68,10 @@ def tell(news: object) -> None:
 
 
 def end(code: int | None) -> NoReturn:
-    """Leave with this exit code; None is success."""
+    """Leave with this exit code, also when the last words cannot be written; None is success."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk: what waits would make Python's own exit code of it, 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code or 0)
