@@ -69,6 +69,7 @@ class Answers:
         # and by which model; bounded by what the agent holds (recommend.MAX_HELD)
         self._ready: list[tuple[Work, Outcome, tuple[str, str]]] = []
         self._unread: Collection[Partition] = ()  # whose debts are to be read
+        self._is_over = False  # there are debts to be struck off
         self._wake = asyncio.Event()
         self.unavailable: frozenset[str] = frozenset()
 
@@ -82,6 +83,11 @@ class Answers:
         self._unread = partitions
         self._wake.set()
 
+    def forget(self) -> None:
+        """Strike off, in a moment, those whose debts are over; never blocks."""
+        self._is_over = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Finish what is ready, for ever. All that is done to noted debts is done here, and so in order."""
         while True:
@@ -91,7 +97,8 @@ class Answers:
                 partitions, self._unread = self._unread, ()
                 self._fallback.inherit(await self._store.debts_of(partitions))
             ready, self._ready = self._ready, []
-            if ready:
+            if ready or self._is_over:
+                self._is_over = False
                 await self._finish(ready)
 
     async def _finish(self, ready: Sequence[tuple[Work, Outcome, tuple[str, str]]]) -> None:

@@ -68,10 +68,12 @@ class Fallback:
         """Nothing is owed any more: the model answered, or cannot. It may not be sent yet."""
         self._owed.pop(user, None)
 
-    def settle(self, user: str) -> None:
-        """The user's request is over and sent: whoever is not owed any more need not be remembered."""
-        if user in self._noted and user not in self._owed:
+    def settle(self, user: str) -> bool:
+        """The user's request is over and sent: whoever is not owed any more is to be forgotten. Returns whether so."""
+        is_over = user in self._noted and user not in self._owed
+        if is_over:
             self._over[user] = self._noted.pop(user)
+        return is_over
 
     def over(self) -> Mapping[str, Partition]:
         """Whom to forget in Redis; tells it once."""

@@ -167,7 +167,8 @@ class Recommend:
         repaid_in = self._repaying.pop(work.user, None)
         if repaid_in is not None:
             repaid_in.release()
-        self._fallback.settle(work.user)
+        if self._fallback.settle(work.user):
+            self._answers.forget()
         following = self.coalescer.finished(work.user)
         if following is not None:
             if work.held and (following.session, following.version) == (work.session, work.version):
