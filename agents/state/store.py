@@ -97,7 +97,7 @@ class UserStore:
         self._apply = Script(redis, FOLDER / "apply.lua")
         self._finish = Script(redis, FOLDER / "finish.lua")
         self._forget = Script(redis, FOLDER / "forget.lua")
-        self._snapshots = snapshots or Snapshots()
+        self._snapshots = Snapshots() if snapshots is None else snapshots
 
     async def apply(self, batch: Sequence[UserChanges]) -> list[Applied]:
         """Apply each user's events, and return each user's state after them. One pipeline."""

@@ -66,9 +66,17 @@ def test_the_least_recently_used_go_first_when_there_is_no_room() -> None:
 @pytest.mark.parametrize("ttl_s", [1800.0, 60.0])
 def test_what_redis_may_have_let_expire_is_not_used(ttl_s: float) -> None:
     now_s = 0.0
-    snapshots = Snapshots(clock=lambda: now_s)
+    snapshots = Snapshots(min_bytes=0, clock=lambda: now_s)
     snapshots.put("17", "s", 1, b"12345678", ttl_s, packed(EMPTY))
     assert snapshots.get("17", "s") is not None
     assert snapshots.get("17", None) is None
     now_s = ttl_s - 1
     assert snapshots.get("17", "s") is None
+
+
+def test_small_states_are_not_worth_remembering() -> None:
+    snapshots = Snapshots(min_bytes=2000)
+    snapshots.put("17", None, 1, b"12345678", 60, packed(UserState(lines(0, 128), (), b"", ())))
+    assert snapshots.get("17", None) is not None
+    snapshots.put("17", None, 2, b"12345678", 60, packed(UserState(lines(0, 9), (), b"", ())))
+    assert snapshots.get("17", None) is None
