@@ -44,16 +44,9 @@ class Applied(Struct, frozen=True, array_like=True, gc=False):
     state: Raw
 
 
-class _Difference(Struct, frozen=True, array_like=True, gc=False):
-    """What apply.lua returns to who remembers the state."""
+class _Difference(Applied, frozen=True, array_like=True, gc=False):
+    """What apply.lua returns to who remembers the state: nil in its place, and then what has changed."""
 
-    version: int
-    event_time_ms: int
-    new_events: int
-    result_version: int
-    covers: tuple[OffsetRun, ...]
-    linked: str
-    state: None
     changed: UserState
 
 
