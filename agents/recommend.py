@@ -123,11 +123,16 @@ class Recommend:
 
     def restart(self, work: Work) -> None:
         """Ask again, since what came of it could not be stored."""
-        work.deadline_s += self._clock() - work.outcome_s
+        self._resume(work, work.outcome_s)
+
+    def _resume(self, work: Work, held_since_s: float) -> None:
+        """Start what Redis or Kafka has held back since then, or since it came: that was nobody's budget."""
+        now_s = self._clock()
+        work.deadline_s = min(work.deadline_s + now_s - held_since_s, now_s + self._budget_s)
         self.start(work)
 
     def _answer(self, work: Work, outcome: Outcome, model: tuple[str, str] = FALLBACK) -> None:
-        """Hand over to hop 7. What is waited for from now on, as while Redis or Kafka is away, is nobody's budget."""
+        """Hand over to hop 7, where only Redis and Kafka are waited for."""
         work.outcome_s = self._clock()
         self._answers.add(work, outcome, model)
 
@@ -173,8 +178,7 @@ class Recommend:
         if following is not None:
             if work.held and (following.session, following.version) == (work.session, work.version):
                 following.answered = True  # redeliveries that rode along: what was just stored reflects them
-            following.deadline_s += self._clock() - work.outcome_s
-            self.start(following)
+            self._resume(following, work.outcome_s)
 
     async def watch_deadlines(self) -> None:
         """Answer without the model what has waited for its budget."""

@@ -149,8 +149,9 @@ async def test_an_event_that_rode_along_waits_no_longer_than_one_that_did_not(ag
     assert origins == [("model", "1"), ("fallback", "2"), ("fallback", "3")]
 
 
-async def test_while_kafka_holds_a_result_the_budget_of_what_waits_behind_it_does_not_run(
-    agent: Agent, prefix: str
+@pytest.mark.parametrize("came_s", [0.5, 29.0])
+async def test_while_kafka_holds_a_result_the_budget_of_what_waits_behind_it_neither_runs_nor_grows(
+    agent: Agent, prefix: str, came_s: float
 ) -> None:
     agent.producer.hold = True
     await agent.deliver(click("a", user=prefix, id="1"))
@@ -159,6 +160,7 @@ async def test_while_kafka_holds_a_result_the_budget_of_what_waits_behind_it_doe
     async with asyncio.timeout(5):
         while not agent.producer.pending:
             await asyncio.sleep(0)
+    agent.now_s = came_s
     await agent.deliver(click("b", user=prefix, id="2"))
     agent.now_s = 30.0
     agent.producer.hold = False
