@@ -7,7 +7,7 @@ marks its events done and lets the user's next request start. So per user result
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 
@@ -109,6 +109,7 @@ class Answers:
             strict=True,
         ))
         results: list[tuple[Work, Result]] = []
+        again: list[tuple[Work, bytes]] = []  # and the record of what is stored already
         debts: dict[str, Debt] = {}
         for work, outcome, model in ready:
             if isinstance(outcome, RecommendResult):
@@ -122,7 +123,7 @@ class Answers:
                 else:
                     if decode_recommendations(data).origin == "fallback":  # whoever made it may have died, or failed
                         debts |= self._owe(work)
-                    await self._send(work, record_of(data))
+                    again.append((work, record_of(data)))
                 continue
             if isinstance(outcome, Failure):
                 self._fallback.cancel(work.user)
@@ -135,10 +136,8 @@ class Answers:
                 results.append((work, self._by_fallback(work, data)))
             else:  # asked only because the user was owed a model's answer: the fallback is already there
                 self._on_done(work)
-        over = self._fallback.over()
-        if debts or over:
-            await self._store.note_debts(debts, over)  # before what they are for is acknowledged
-        await self._store_and_send(results)
+        await self._note(debts)  # before what they are for is acknowledged
+        await self._store_and_send(results, again)
 
     def _owe(self, work: Work) -> dict[str, Debt]:
         debt = Debt(work.partition, work.session, work.trigger, work.trigger_time_ms, work.looked_at)
@@ -163,7 +162,16 @@ class Answers:
             work, [lines[n] for n in chosen], covers(work), origin=origin, model=model, now_ms=self._wall_ms()
         )
 
-    async def _store_and_send(self, results: Sequence[tuple[Work, Result]]) -> None:
+    async def _note(self, debts: Mapping[str, Debt]) -> None:
+        over = self._fallback.over()
+        if debts or over:
+            await self._store.note_debts(debts, over)
+
+    async def _store_and_send(
+        self, results: Sequence[tuple[Work, Result]], again: Sequence[tuple[Work, bytes]]
+    ) -> None:
+        for work, record in again:
+            await self._send(work, record)
         accepted = await self._store.store_results([
             StoredResult(work.user, work.version, result.data, work.session, result.covers) for work, result in results
         ]) if results else []

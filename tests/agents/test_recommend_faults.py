@@ -1,13 +1,13 @@
 """The recommend agent when things end differently than they began: expired, taken over, late, poisoned, suspected."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
 from agents.ack_window import AckWindow, Partition
 from agents.recommend import BUDGET_S
-from agents.state.store import UserChanges
+from agents.state.store import Debt, UserChanges
 from footfall.stack import Stack
 from schemas import keys
 from schemas.inference import Failure, Shed, user_state_decoder
@@ -248,6 +248,26 @@ async def test_an_answer_that_was_stored_and_not_sent_is_given_again_by_the_next
         agent.answer(1, "y")
         (sent,) = await agent.results(1)
     assert sent["data"] == await agent.stored(prefix)
+
+
+async def test_a_stored_fallback_is_sent_again_only_once_it_is_noted_who_is_owed_the_models_answer(
+    agent: Agent, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = click(user=prefix, id="1")
+    await agent.deliver(failed)
+    agent.capability.on_replies([Failure(1, "ValueError: too odd")], "v1")
+    await agent.until_acked(1)
+    note_debts, noted = agent.store.note_debts, []
+
+    async def noting(debts: Mapping[str, Debt], over: Mapping[str, Partition]) -> None:
+        noted.append((set(debts), agent.publisher.unsent, len(agent.sent())))
+        await note_debts(debts, over)
+
+    monkeypatch.setattr(agent.store, "note_debts", noting)
+    await agent.deliver(failed)
+    await agent.until_acked(2)
+    assert noted == [({prefix}, False, 1)]
+    assert len(agent.sent()) == 2
 
 
 async def test_what_is_owed_to_a_session_without_consent_is_not_written_down(agent: Agent, prefix: str) -> None:
