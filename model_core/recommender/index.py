@@ -55,11 +55,16 @@ class FaissIndex:
         return int(self._index.nlist)
 
     def find(self, query: Tensor, n: int) -> Tensor:
-        """Items (B, n) that are likely the best for queries (B, D); n <= N."""
+        """Items (B, n) that are likely the best for queries (B, D); n <= N.
+
+        Raises `ArithmeticError` for a query that is not a number: nothing is near it.
+        """
         vectors = _numpy(torch.cat([query, query.new_ones(len(query), 1), query.new_zeros(len(query), 1)], 1))
         self._index.nprobe = self.probes
         _, found = self._index.search(vectors, n)
         while found.min() < 0:  # the lists held fewer than n
+            if self._index.nprobe == self.lists:
+                raise ArithmeticError("a query is not a number: the weights, or the user's state, are damaged")
             self._index.nprobe = min(2 * self._index.nprobe, self.lists)
             _, found = self._index.search(vectors, n)
         return torch.from_numpy(found).to(query.device)

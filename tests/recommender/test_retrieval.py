@@ -141,6 +141,13 @@ def test_index_is_asked_until_it_has_found_enough() -> None:
     assert torch.equal(found.sort().values, torch.arange(2_000).expand(100, -1))
 
 
+def test_index_says_that_a_query_is_not_a_number_and_does_not_look_for_ever() -> None:
+    chance = torch.Generator().manual_seed(1)
+    index = FaissIndex(torch.randn(500, 8, generator=chance), torch.randn(500, generator=chance))
+    with pytest.raises(ArithmeticError, match="not a number"):
+        index.find(torch.full((2, 8), torch.nan), 5)
+
+
 def test_missing_faiss_is_said_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(IndexMissingError, match=r"pip install 'footfall\[approximate\]'.*--retrieval exact"):
