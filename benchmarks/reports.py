@@ -1,6 +1,7 @@
 """What every benchmark's report says of itself, how figures of several rounds are told, and how both are written."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -36,6 +37,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """The least, the median and the greatest of the rounds."""
     ordered = {"min": min(values), "median": statistics.median(values), "max": max(values)}
     return {name: round(value, 2) for name, value in ordered.items()}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of them does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def write(report: Mapping[str, Any], file: Path) -> None:

@@ -8,7 +8,6 @@ each of the others and beside both; the variants take turns, round after round.
 """
 
 import itertools
-import random
 import statistics
 import threading
 import time
@@ -17,6 +16,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from benchmarks import reports
+from benchmarks.arrivals import poisson, when_due
 from model_core.batching.events import Answered, Event, Loaded, Stopped
 from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
@@ -122,16 +123,13 @@ class Run:
         self._loaded.wait()
         for name in self._others:
             self._ask(name, AT_ONCE[name])
-        chance, began_s = random.Random(seed), time.monotonic()
-        due_s = counts_s = began_s + chance.expovariate(rate_eps)
-        counts_s += seconds / 10
-        while due_s < began_s + seconds and not self._over.is_set():
-            time.sleep(max(0.0, due_s - time.monotonic()))
-            now_s, due = time.monotonic(), []
-            while due_s <= now_s:
-                due.append(due_s)
-                due_s += chance.expovariate(rate_eps)
-            self._ask("eager", len(due), due, counts_s)
+        began_s = time.monotonic()
+        due_s = [began_s + at_s for at_s in poisson(rate_eps, seconds, seed)]
+        for now_due in when_due(due_s):
+            if self._over.is_set():
+                break
+            due = due_s[now_due]
+            self._ask("eager", len(due), due, began_s + seconds / 10)
         while self._arrivals_s and not self._over.wait(0.01):
             pass
         self._others = ()
@@ -211,7 +209,7 @@ def _row(share: float, seconds: float, runs: dict[str, list[Run]]) -> dict[str, 
 
 
 def _percentile_ms(run: Run, share: float) -> float:
-    return 1000 * sorted(run.latencies_s)[int(share * (len(run.latencies_s) - 1))]
+    return 1000 * reports.percentile(run.latencies_s, share)
 
 
 def table(report: dict[str, Any]) -> str:

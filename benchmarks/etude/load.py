@@ -5,7 +5,6 @@ at random moments of a given rate, whatever became of the earlier ones. Latency 
 """
 
 import queue
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Self
 import numpy as np
 from msgspec.structs import replace
 
+from benchmarks.arrivals import poisson, when_due
 from model_core.batching.events import Answered, Event, Loaded
 from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import MAX_PENDING, Client, Pending
@@ -87,25 +87,15 @@ class LoadedPipeline:
 
     def offer(self, requests: Sequence[RecommendRequest], rate: float, seconds: float, seed: int) -> Served:
         """Offer so many requests per second for so long."""
-        chance = random.Random(seed)
-        moments, at_s = [], 0.0
-        while (at_s := at_s + chance.expovariate(rate)) < seconds:
-            moments.append(at_s)
-        moments = moments or [0.0]
         start_s = time.monotonic() + 0.01
-        waiting = [(start_s + at_s, request) for at_s, request in zip(moments, cycle(requests), strict=False)]
+        moments_s = [start_s + at_s for at_s in poisson(rate, seconds, seed)] or [start_s]
+        waiting = list(zip(moments_s, cycle(requests), strict=False))
         due_s: dict[int, float] = {}
         late_s: list[float] = []
-        sent = 0
-        while sent < len(waiting):
+        for now_due in when_due(moments_s):
             now_s = time.monotonic()
-            if waiting[sent][0] > now_s:
-                time.sleep(waiting[sent][0] - now_s)
-                continue
-            until = next((n for n in range(sent, len(waiting)) if waiting[n][0] > now_s), len(waiting))
-            late_s += [now_s - moment_s for moment_s, _ in waiting[sent:until]]
-            due_s |= self._hand_over(waiting[sent:until])
-            sent = until
+            late_s += [now_s - moment_s for moment_s in moments_s[now_due]]
+            due_s |= self._hand_over(waiting[now_due])
         answers = self._answers(len(waiting))
         latency_ms = [1000 * (at_s - due_s[number]) for at_s, number in answers]
         p50, p90, p99 = np.percentile(latency_ms, (50, 90, 99)).tolist()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
+from benchmarks import reports
 from benchmarks.peers.work import MAX_BATCH
 
 
@@ -47,7 +48,7 @@ class Latency(Struct, frozen=True):
     @classmethod
     def of(cls, values_ms: Sequence[float]) -> "Latency":
         """Sum up; an endless one is of an event that never arrived."""
-        found = [percentile(values_ms, share) for share in (0.5, 0.9, 0.99, 1.0)]
+        found = [reports.percentile(values_ms, share) for share in (0.5, 0.9, 0.99, 1.0)]
         return cls(*[round(value, 2) if math.isfinite(value) else None for value in found])
 
 
@@ -115,9 +116,3 @@ def stale(sent: Iterable[tuple[str, str]], stored: Mapping[str, str]) -> int:
     """How many users' stored result does not answer their newest event. `sent`: (event, user); `stored`: by user."""
     newest = {user: event for event, user in sent}
     return sum(stored.get(user) != event for user, event in newest.items())
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them does not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,8 +1,7 @@
-"""What the ledger saw answered in a while, and the arithmetic of rates and arrivals. Pure: no clock, no Kafka."""
+"""What the ledger saw answered in a while, and the arithmetic of rates. Pure: no clock, no Kafka."""
 
-import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -73,10 +72,3 @@ def steady_eps(samples: Sequence[tuple[float, int]], drop_s: float) -> float:
         raise ValueError(f"it was over in {samples[-1][0] - samples[0][0]:.1f} s: there is no steady state to measure")
     (start_s, start), (end_s, end) = kept[0], kept[-1]
     return (end - start) / (end_s - start_s)
-
-
-def poisson(rate_eps: float, seconds: float, seed: int) -> Iterator[float]:
-    """When events are due, in seconds: independent of each other, as those of many users are."""
-    chance, at_s = random.Random(seed), 0.0
-    while (at_s := at_s + chance.expovariate(rate_eps)) < seconds:
-        yield at_s

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from benchmarks.arrivals import poisson
 from benchmarks.faults.traffic import Input
-from benchmarks.streaming.answers import Answers, poisson, steady_eps
+from benchmarks.streaming.answers import Answers, steady_eps
 from benchmarks.streaming.rig import START_S, Rig
 from benchmarks.streaming.served import Served, between
 

@@ -136,14 +136,6 @@ def test_a_latency_runs_until_the_last_arrival_and_a_lost_event_is_late_for_ever
     assert Latency.of([1.0] * 98 + [2.0, 7.0]) == Latency(1.0, 1.0, 2.0, 7.0)
 
 
-@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
-def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values: Sequence[float], share: float) -> None:
-    found = account.percentile(values, share)
-    assert found in values
-    assert sum(value <= found for value in values) >= share * len(values)
-    assert sum(value < found for value in values) < share * len(values)
-
-
 def test_a_users_stored_result_is_to_answer_the_newest_event() -> None:
     sent = [("e1", "anna"), ("e2", "ben"), ("e3", "anna")]
     assert account.stale(sent, {"anna": "e3", "ben": "e2"}) == 0

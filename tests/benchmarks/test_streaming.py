@@ -1,7 +1,6 @@
 """The arithmetic of the benchmarks that load real agents and workers, and the sender's open loop."""
 
 import asyncio
-import itertools
 import os
 import random
 import threading
@@ -15,7 +14,7 @@ from agents.decoding import event_time_ms
 from benchmarks.clicks import history_lengths, past
 from benchmarks.faults.sender import Sender
 from benchmarks.faults.traffic import Input
-from benchmarks.streaming.answers import Answers, poisson, steady_eps
+from benchmarks.streaming.answers import Answers, steady_eps
 from benchmarks.streaming.command import drop_s
 from benchmarks.streaming.cpu import Cpu, beside_the_device
 from benchmarks.streaming.crowd import Crowd, item_ids
@@ -66,15 +65,6 @@ def test_the_steady_rate_leaves_out_a_slow_start_and_a_slow_end() -> None:
 def test_at_either_end_of_a_minutes_backlog_5_s_are_left_out() -> None:
     assert (drop_s(60.0), drop_s(600.0)) == (5.0, 5.0)
     assert drop_s(3.0) < 0.5
-
-
-def test_arrivals_have_their_rate_and_no_memory() -> None:
-    due_s = list(poisson(1000, 20, seed=1))
-    assert due_s == sorted(due_s)
-    assert due_s == list(poisson(1000, 20, seed=1))
-    assert len(due_s) == pytest.approx(20_000, rel=0.03)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(due_s)]
-    assert sum(gap > 0.001 for gap in gaps) / len(gaps) == pytest.approx(0.368, abs=0.02)  # 1/e
 
 
 def stats(epoch: str = "e", shed: int = 0, **batches: tuple[int, int, float]) -> WorkerStats:
