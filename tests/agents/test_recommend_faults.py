@@ -1,7 +1,7 @@
 """The recommend agent when things end differently than they began: expired, taken over, late, poisoned, suspected."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -16,12 +16,6 @@ from tests.doubles import click, envelope, purchase
 from tests.waiting import until
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def agent(stack: Stack, prefix: str) -> AsyncIterator[Agent]:
-    async with Agent(stack, prefix).alone() as agent:
-        yield agent
 
 
 async def test_a_redelivery_whose_stored_result_has_expired_is_answered_by_the_model(agent: Agent, prefix: str) -> None:

@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +13,6 @@ from tests.waiting import wait_until
 from tests.worker.processes import BOUND_S, Processes
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux only")
-
-
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    with tempfile.TemporaryDirectory(prefix="fw-") as directory:
-        owner = Processes(Path(directory))
-        yield owner
-        for process in owner.started:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.parametrize(
