@@ -27,6 +27,7 @@ class Writer:
 
     def __init__(self, *, gated: bool = False) -> None:
         self.gate = threading.Semaphore(0 if gated else 1_000_000)
+        self.entered: queue.SimpleQueue[None] = queue.SimpleQueue()  # for each step that came to the gate
         self.steps: queue.SimpleQueue[list[int]] = queue.SimpleQueue()  # who was in, at each step
         self.invalid: set[int] = set()
         self.refused: set[int] = set()
@@ -42,6 +43,7 @@ class Writer:
         return requests
 
     def step(self, batch: Sequence[RecommendRequest] | None) -> list[tuple[RecommendRequest, RecommendResult]]:
+        self.entered.put(None)
         assert self.gate.acquire(timeout=BOUND_S)
         if self.breaks:
             raise DeviceFault("gone")
@@ -176,8 +178,9 @@ def test_an_eager_request_does_not_wait_for_the_end_of_a_generation() -> None:
     writer = Writer(gated=True)
     with running(writer, StubRunner("eager")) as bench:
         bench.submit([1])
+        writer.entered.get(timeout=BOUND_S)
+        bench.submit([7], model="eager")
         writer.gate.release(1)
         assert writer.steps.get(timeout=BOUND_S) == [1]
-        bench.submit([7], model="eager")
-        writer.gate.release(1)  # the step that is bound already
+        writer.gate.release(1)  # the step that may be bound already
         assert set(bench.replies(1)) == {7}
