@@ -15,6 +15,10 @@ from benchmarks import reports
 from benchmarks.peers.work import MAX_BATCH
 
 
+class NoFigureError(ValueError):
+    """What was seen of a run says nothing about the figure."""
+
+
 class Output(Struct, frozen=True):
     """An output record: the event that it answers, and when the broker had it."""
 
@@ -76,12 +80,12 @@ def counts(sent: Iterable[str], outputs: Iterable[Output]) -> Counts:
 def rate(outputs: Sequence[Output]) -> float:
     """Results per second between the first full batch, which has start-up in it, and the last.
 
-    Raises ValueError where there are too few, or all came at once.
+    Raises NoFigureError where there are too few, or all came at once.
     """
     times_ms = sorted(output.at_ms for output in outputs)
     first = min(MAX_BATCH, len(times_ms) // 10)
     if first < 1 or times_ms[-1] == times_ms[first - 1]:
-        raise ValueError(f"{len(times_ms)} results say nothing about a rate: give it more events")
+        raise NoFigureError(f"{len(times_ms)} results say nothing about a rate: give it more events")
     return 1000 * (len(times_ms) - first) / (times_ms[-1] - times_ms[first - 1])
 
 
@@ -89,12 +93,12 @@ def cpu_us(samples: Sequence[Sample]) -> dict[str, float]:
     """CPU microseconds per result and process, from the last sample without results to the first with all of them.
 
     So what is read ahead of the first result counts, and of start-up at most the time between two samples. Raises
-    ValueError where there was never a result.
+    NoFigureError where there was never a result.
     """
     without = [sample for sample in samples if not sample.outputs]
     results = samples[-1].outputs if samples else 0
     if not without or not results:
-        raise ValueError("a cost needs a sample without results, and one with some")
+        raise NoFigureError("a cost needs a sample without results, and one with some")
     first, last = without[-1], next(sample for sample in samples if sample.outputs == results)
     return {name: 1e6 * (used_s - first.cpu_s[name]) / results for name, used_s in last.cpu_s.items()}
 

@@ -138,11 +138,7 @@ def test_every_fault_has_a_cap_that_can_be_exceeded() -> None:
 
 @pytest.mark.stack
 @pytest.mark.timeout(300)
-def test_a_short_run_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KAFKA_HOME", "KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FOOTFALL_HOME", str(tmp_path))
-    report = tmp_path / "report.json"
+def test_a_short_run_loses_and_doubles_nothing(report: Path) -> None:
     only = ("poison_in_bursts", "worker_killed", "cache_restarted")
     code = main(["--events", "2000", "--units", "1", "--users", "50", "--only", *only, "--json", str(report)])
     counts = json.loads(report.read_bytes())

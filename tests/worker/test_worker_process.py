@@ -147,7 +147,7 @@ async def test_another_worker_takes_over_at_once(processes: Processes) -> None:
     first = processes.start("--stub-ms", "20", "--max-batch", "4", name="a")
     processes.start("--stub-ms", "20", "--max-batch", "4", name="b")
     async with connected(processes.endpoint("a"), processes.endpoint("b")) as agent:
-        await agent.until(lambda: len(agent.models) == 2)
+        await agent.until(lambda: agent.client.spare == 2 * 4)  # both are there, with room for a batch each
         agent.submit(range(60))
         await agent.answered(4)
         first.kill()
