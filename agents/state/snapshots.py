@@ -17,7 +17,7 @@ from agents.state.backfill import HISTORY
 from schemas.inference import UserState, user_state_decoder
 
 MAX_BYTES = 64 << 20  # some 8,000 users with full histories
-MIN_BYTES = 3072  # some 70 lines: Redis packs less than that as fast as a difference, which costs the agent 13 us more
+MIN_BYTES = 3072  # some 70 lines: the shorter, the less Redis gains for what it costs the agent (docs/performance.md)
 ENTRY_BYTES = 500  # of a snapshot, besides its packed bytes
 COUNTER_BYTES = 24  # of one item: three float64
 
