@@ -277,8 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"round {number}: {variant.name:20}{run.cpu_us_per_event:8.1f} us", file=sys.stderr)
         measured = report(stack, options.events, options.users, runs)
     print(table(measured))
-    if options.json:
-        reports.write(measured, options.json)
+    reports.write(measured, options.json)
     return 0
 
 

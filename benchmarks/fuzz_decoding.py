@@ -212,8 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if found["file"]:
             again = f"--replay {found['file']}" + (f" --target {options.target}" if options.target != TARGET else "")
             print(f"  again: python -m benchmarks.fuzz_decoding {again}", file=sys.stderr)
-    if options.json:
-        reports.write(measured, options.json)
+    reports.write(measured, options.json)
     return 0 if measured["passed"] else 1
 
 

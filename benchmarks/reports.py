@@ -45,8 +45,10 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def write(report: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(report, indent=2) + "\n")
+def write(report: Mapping[str, Any], file: Path | None) -> None:
+    """Write it, if somebody named a file."""
+    if file:
+        file.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def say(text: str) -> None:

@@ -10,9 +10,9 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -26,6 +26,7 @@ from agents.state.connection import connect
 from agents.state.snapshots import MIN_BYTES, Snapshots
 from agents.state.store import StoredResult, UserChanges, UserStore
 from benchmarks import reports
+from benchmarks.clicks import ITEM_IDS
 from benchmarks.reports import say
 from footfall.stack import Stack
 from schemas import keys
@@ -35,7 +36,6 @@ from schemas.settings import Settings
 LENGTHS = (25, 65, 125, 205, 405)  # events of a user so far; a history keeps 128 of them
 MEMORY_AT = (128, 300)
 MEMORY_TARGET_BYTES = 8000  # of the state after 128 events
-ITEMS = tuple(str(1_000_000 + number) for number in range(20_000))
 KINDS = ("view", "select", "cart", "wishlist", "purchase")
 WEIGHTS = (60, 15, 12, 3, 10)
 AT_ONCE = 50  # users in one pipeline
@@ -45,6 +45,7 @@ PARTS = ("history", "seen", "counters", "cart", "meta", "recommendations")  # of
 MINUTE_MS = 60_000
 PARTITION = Partition("clickstream", 3)
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,7 +75,7 @@ class Crowd:
         return UserChanges(user, changes, ids)
 
     def _change(self, seen_as: bytes, time_ms: int) -> Change:
-        kind, item = self._chance.choices(KINDS, WEIGHTS)[0], self._chance.choice(ITEMS)
+        kind, item = self._chance.choices(KINDS, WEIGHTS)[0], self._chance.choice(ITEM_IDS)
         bought = (item,) if kind == "purchase" else ()
         return Change(
             time_ms, (f"{kind}:{item}:{seen_as.hex()}",), bought, (), (item,) if kind == "cart" else (), bought
@@ -110,21 +111,21 @@ class Measured:
             [StoredResult(user, version, stored_result(user, version), None) for user in crowd.users]
             for version in range(1000, 1000 + CALLS)
         ]
-        return await self._cost([self._whole.store_results(part) for of in calls for part in _parts(of)], crowd)
+        return await self._cost(self._whole.store_results, calls)
 
     async def memory(self, user: str) -> dict[str, int]:
         """Bytes of each of a user's keys, with what Redis needs around them."""
         return {part: await self._redis.memory_usage(f"{keys.user(user)}:{part}", samples=0) or 0 for part in PARTS}
 
     async def _events(self, store: UserStore, crowd: Crowd) -> Cost:
-        calls = [part for _ in range(CALLS) for part in _parts(crowd.events(1))]
-        return await self._cost([store.apply(part) for part in calls], crowd)
+        return await self._cost(store.apply, [crowd.events(1) for _ in range(CALLS)])
 
-    async def _cost(self, pipelines: Sequence[Any], crowd: Crowd) -> Cost:
+    async def _cost(self, call: Callable[[Sequence[T]], Awaitable[object]], of_rounds: Sequence[Sequence[T]]) -> Cost:
+        pipelines = [part for of_round in of_rounds for part in _parts(of_round)]
         redis_s, caller_s = await self._redis_cpu_s(), time.process_time()
         for pipeline in pipelines:
-            await pipeline
-        caller_s, calls = time.process_time() - caller_s, CALLS * len(crowd.users)
+            await call(pipeline)
+        caller_s, calls = time.process_time() - caller_s, sum(map(len, pipelines))
         return Cost((await self._redis_cpu_s() - redis_s) / calls * 1e6, caller_s / calls * 1e6)
 
     async def _redis_cpu_s(self) -> float:
@@ -139,7 +140,7 @@ def stored_result(user: str, version: int) -> bytes:
         answered=False, deadline_s=0.0,
     )
     items = [
-        _encode(RecommendedItem(item, 0.012345, Reason("related", (ITEMS[-1], ITEMS[-2])))) for item in ITEMS[:SHOWN]
+        _encode(RecommendedItem(item, 0.012345, Reason("related", ITEM_IDS[-2:]))) for item in ITEM_IDS[:SHOWN]
     ]
     return make_result(
         work, items, (OffsetRun(*PARTITION, version, version),), origin="model", model=("recommender", "2026-01-01"),
@@ -189,7 +190,7 @@ async def _forget(redis: Redis, crowd: Crowd) -> None:
         await redis.unlink(*(f"{keys.user(user)}:{part}" for user in users for part in PARTS))
 
 
-def _parts(of: Sequence[Any]) -> list[Sequence[Any]]:
+def _parts(of: Sequence[T]) -> list[Sequence[T]]:
     return [of[start : start + AT_ONCE] for start in range(0, len(of), AT_ONCE)]
 
 
@@ -225,8 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **reports.surroundings(stack), **reports.origin(),
         }
     print(table(measured))
-    if options.json:
-        reports.write(measured, options.json)
+    reports.write(measured, options.json)
     return 0
 
 

@@ -185,8 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, section in _SECTIONS.items():
         if options.only in {None, name}:
             section(report, runner, options)
-    if options.json:
-        reports.write(report, options.json)
+    reports.write(report, options.json)
     return 0
 
 

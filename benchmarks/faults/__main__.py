@@ -122,8 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         report = asyncio.run(run(stack, options, folder))
     print(json.dumps({key: value for key, value in report.items() if key != "faults"}, indent=2))
-    if options.json:
-        reports.write(report, options.json)
+    reports.write(report, options.json)
     return 0 if report["passed"] else 1
 
 

@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"footfall: {error}", file=sys.stderr)
         return 2
     print(reporting.table(report))
+    reports.write(report, options.json)
     if options.json:
-        reports.write(report, options.json)
         try:
             draw(report, options.json.with_suffix(".png"))
         except PlotsMissingError as error:

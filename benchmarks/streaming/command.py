@@ -83,8 +83,7 @@ def _run(options: argparse.Namespace, measure: Measure) -> dict[str, Any]:
         folder = options.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         report = uvloop.run(measure(stack, folder, options))  # sender and ledger share cores with what is measured
-    if options.json:
-        reports.write(report, options.json)
+    reports.write(report, options.json)
     return report
 
 
