@@ -89,9 +89,14 @@ class RecommenderModel(nn.Module):
 
         A state reads itself and what is left of it, so that padding cannot reach a state of a real event.
         """
-        tokens = F.embedding(item, table) + self.event(event) + self.gap(gap)
-        tokens = self.drop(tokens).to(self.encoder.dtype)
-        hidden: Tensor = self.encoder(inputs_embeds=tokens, use_cache=False).last_hidden_state
+        hidden: Tensor = F.embedding(item, table) + self.event(event) + self.gap(gap)
+        hidden = self.drop(hidden).to(self.encoder.dtype)
+        # what `LlamaModel.forward` does without mask and cache; traced, it would build a mask, 8 % of 128 tokens
+        positions = torch.arange(item.shape[1], device=item.device)[None]
+        rotations = self.encoder.rotary_emb(hidden, position_ids=positions)
+        for layer in self.encoder.layers:
+            hidden = layer(hidden, position_embeddings=rotations)
+        hidden = self.encoder.norm(hidden)
         return hidden.to(table.dtype)
 
     def query(self, hidden: Tensor, now_gap: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class ExactTopK:
     """Scores every item, at most `logits` numbers at once, so that a (B, N) matrix need not exist.
 
     In bfloat16 products are summed in float32, so that only the table and the query are rounded. Has no branches on
-    values: it can be captured as a CUDA graph.
+    values: it can be captured as a CUDA graph, or traced. A trace keeps its spans, which fit for fewer users too.
     """
 
     recall = 1.0
@@ -79,7 +79,7 @@ class ExactTopK:
 
     def top(self, query: Tensor, counted: Counted, k: int) -> Top:
         query = query.to(self._table.dtype)
-        parts = [self._part(query, counted, k, *span) for span in self._spans(len(query))]
+        parts = [self._part(query, counted, k, *span) for span in self._spans(int(query.shape[0]))]
         logit, item, log_total = parts[0]
         if len(parts) > 1:
             logits, items, totals = zip(*parts, strict=True)
@@ -112,7 +112,8 @@ class ExactTopK:
                 return torch.addmm(prior, query, table.T)
             return torch.mm(query, table.T, out_dtype=torch.float32).add_(prior)
         # of bfloat16 a CPU has no product that is summed in float32: the same numbers, for tests
-        place = self._place[: len(query) * (stop - start)].view(len(query), -1)
+        users = query.shape[0]  # not len(), which a trace takes for a constant
+        place = self._place[: users * (stop - start)].view(users, -1)
         return torch.addmm(prior, query.float(), table.float().T, out=place)
 
 

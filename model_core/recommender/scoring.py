@@ -69,7 +69,20 @@ class Scorer:
         self._tokens = ENCODED.get(table.device.type)
 
     def __call__(self, batch: Batch) -> Best:
-        query = self.model.query(self._newest(batch), batch.now_gap)  # (B, D)
+        users, length = batch.item.shape
+        at_once = users if self._tokens is None else max(1, self._tokens // length)
+        columns = (torch.split(column, at_once) for column in batch[:4])
+        newest = torch.cat([self.encode(*part) for part in zip(*columns, strict=True)])
+        return self.rank(newest, batch)
+
+    def encode(self, item: Tensor, event: Tensor, gap: Tensor, last: Tensor) -> Tensor:
+        """The hidden state of each user's newest event, (B, D)."""
+        hidden = self.model.encode(self.table, item, event, gap)  # (B, T, D)
+        return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]
+
+    def rank(self, newest: Tensor, batch: Batch) -> Best:
+        """The best items, given the states of the newest events (B, D)."""
+        query = self.model.query(newest, batch.now_gap)  # (B, D)
         added = self.model.repeats(query, batch.counter_user, batch.counter_item, batch.counters)  # (R,)
         counted = Counted(batch.counter_user, batch.counter_item, added)
         top = self.retriever.top(query, counted, min(TOP, self._start))
@@ -80,16 +93,6 @@ class Scorer:
         kind = torch.where(repeat, REPEAT, torch.where(evidence[:, :, 0] >= 0, RELATED, POPULAR))
         evidence.masked_fill_(repeat[:, :, None], -1)
         return Best(top.item, (top.logit - top.log_total[:, None]).exp(), kind, evidence)
-
-    def _newest(self, batch: Batch) -> Tensor:
-        """The hidden state of each user's newest event, (B, D)."""
-        users, length = batch.item.shape
-        at_once = users if self._tokens is None else max(1, self._tokens // length)
-        columns = (torch.split(column, at_once) for column in batch[:4])
-        return torch.cat([
-            self.model.encode(self.table, item, event, gap)[torch.arange(len(last), device=last.device), last]
-            for item, event, gap, last in zip(*columns, strict=True)
-        ])
 
     def _related(self, top: Tensor, item: Tensor) -> Tensor:
         """For items (B, 64) the one or two nearest among a user's events (B, T), (B, 64, 2); -1 where none is near."""

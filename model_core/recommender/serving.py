@@ -17,6 +17,7 @@ from model_core.recommender.index import FaissIndex
 from model_core.recommender.model import RecommenderModel
 from model_core.recommender.retrieval import ApproximateTopK, Counted, ExactTopK, Retriever
 from model_core.recommender.scoring import TOP, Batch, Best, Scorer, made_up_queries, overlap
+from model_core.recommender.tracing import TracedScorer
 
 Retrieval: TypeAlias = Literal["auto", "exact", "approximate"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -57,20 +58,26 @@ def prepare(
     `examples`: batches to compare bfloat16 with float32 on. `buckets`: see `FixedShapes`, for a GPU.
     Raises `index.IndexMissingError`.
     """
-    model = model.to(device).eval()
+    model = model.to(device).eval().requires_grad_(False)
     if compiled:
-        model.encoder.compile(dynamic=False)
+        for layer in model.encoder.layers:
+            layer.compile(dynamic=False)
     table, prior = model.item_table(), model.prior()
     exact = retrieval == "exact" or (retrieval == "auto" and _may_scan(table))
     retriever: Retriever = ExactTopK(table[:-1], prior) if exact else _approximate(model, table, prior)
     scorer = Scorer(model, table, prior, retriever)
     if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
         scorer = _rounded(scorer, examples)
-    graphs = exact and device.type == "cuda"
-    execution = CudaGraphs(scorer, device, buckets) if graphs else Eager(scorer, device)
+    execution: Execution[Batch, Best]
+    if exact and device.type == "cuda":
+        way, execution = "CUDA graphs", CudaGraphs(scorer, device, buckets)
+    elif exact and device.type == "cpu" and not compiled:
+        way, execution = "traced", Eager(TracedScorer(scorer), device)
+    else:
+        way, execution = "eager", Eager(scorer, device)
     how = "exact" if exact else f"approximate, recall@{TOP} {retriever.recall:.3f}"
     numbers = str(next(model.encoder.parameters()).dtype).removeprefix("torch.")
-    notes = f"{len(prior):,} items ({how}), {numbers}, {'CUDA graphs' if graphs else 'eager'}"
+    notes = f"{len(prior):,} items ({how}), {numbers}, {way}"
     log.info("recommender: %s", notes)
     return Serving(execution, retriever.recall, notes)
 

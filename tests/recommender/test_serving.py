@@ -28,7 +28,7 @@ def test_small_catalogue_is_scanned_in_full_precision_on_a_cpu(
 ) -> None:
     with caplog.at_level(logging.INFO, LOG):
         runner = RecommenderRunner.load(folder)
-    assert runner.notes.endswith("items (exact), float32, eager")
+    assert runner.notes.endswith("items (exact), float32, traced")
     assert runner.recall == 1
     assert runner.notes in caplog.text
 
