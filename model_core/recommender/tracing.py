@@ -44,9 +44,10 @@ class TracedScorer(Scorer):
 
 
 def _traced(function: Callable[..., Any], *examples: Tensor) -> Callable[..., Any]:
+    jit: Any = torch.jit  # it is not typed
     with warnings.catch_warnings():
         # it is deprecated, as the module says; and constants of a trace are what is meant here (tests compare shapes)
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        traced: Callable[..., Any] = torch.jit.trace(function, examples, check_trace=False)
+        warnings.simplefilter("ignore", jit.TracerWarning)
+        traced: Callable[..., Any] = jit.trace(function, examples, check_trace=False)
     return traced

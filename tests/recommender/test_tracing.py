@@ -19,10 +19,11 @@ def made_up(scorer: Scorer, users: int, length: int, counters: int, seed: int = 
     """So many counters for each user."""
     chance = torch.Generator().manual_seed(seed)
     items = len(scorer.table) - 1
-    codes = (torch.randint(n, (users, length), generator=chance) for n in (items, len(EVENT_CODES), 9))
     counted = torch.stack([torch.randperm(items, generator=chance)[:counters] for _ in range(users)])
     return Batch(
-        *codes,
+        item=torch.randint(items, (users, length), generator=chance),
+        event=torch.randint(len(EVENT_CODES), (users, length), generator=chance),
+        gap=torch.randint(9, (users, length), generator=chance),
         last=torch.randint(length, (users,), generator=chance),
         now_gap=torch.randint(9, (users,), generator=chance),
         counter_user=torch.arange(users).repeat_interleave(counters),
