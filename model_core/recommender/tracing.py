@@ -1,7 +1,7 @@
 """The scorer on a CPU as two calls of recorded operations, between which Python need not be asked.
 
 A batch is some hundred small operations. After each, a thread that runs them from Python needs its lock back, which the
-threads that collate and word hold meanwhile: on a core of its own the device then waited a quarter of its time, and a
+threads that collate and word hold meanwhile: on a core of its own that cost the device a sixth of its rate, and a
 lone user took twice as long (docs/performance.md). A recorded function keeps the lock away until its last operation.
 
 `torch.jit` is deprecated, and nothing else does this without a C++ compiler where the worker runs. `Scorer` is the slow
