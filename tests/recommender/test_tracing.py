@@ -1,5 +1,7 @@
 """The traced scorer against the one that it records, in shapes that were not recorded."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from model_core.recommender import retrieval, tracing
 from model_core.recommender.device import Eager
 from model_core.recommender.features import EVENT_CODES, HALF_LIVES_DAYS
+from model_core.recommender.retrieval import ExactTopK
 from model_core.recommender.runner import LENGTHS, RecommenderRunner
 from model_core.recommender.scoring import ENCODED, Batch, Scorer
 from model_core.recommender.tracing import TracedScorer
@@ -81,3 +84,15 @@ def test_batch_larger_than_the_trace_allows_is_answered_too(
     traced = TracedScorer(scorer)
     for users in (4, 5):
         assert_same(scorer, traced, made_up(scorer, users, 3, 2))
+
+
+def test_traced_scorer_that_nobody_needs_leaves_no_table_behind(scorer: Scorer) -> None:
+    with torch.inference_mode():
+        table = scorer.table.clone()
+        traced = TracedScorer(Scorer(scorer.model, table, scorer.prior, ExactTopK(table[:-1], scorer.prior)))
+    left = weakref.ref(table)
+    del table
+    assert left() is not None  # the trace holds it
+    del traced
+    gc.collect()
+    assert left() is None
