@@ -1,9 +1,10 @@
 """`python -m benchmarks.worker --json FILE`: what a batch costs on this device, and what the worker makes of it.
 
-Three tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
+Four tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
 *loops*: users per second over a backlog of users with histories of log-normal length, by the slow loop (one step after
 the other), by the pipeline with batches of any length, and by the pipeline as it is, one length at a time. Rounds take
-turns; the first is discarded. *Fairness*: see `benchmarks.worker_fairness`. No sockets and no agents: those are
+turns; the first is discarded. *Executions*:
+see `benchmarks.worker_executions`; *fairness*: `benchmarks.worker_fairness`. No sockets and no agents: those are
 `benchmarks.pipeline`'s.
 """
 
@@ -21,10 +22,9 @@ import msgspec
 import torch
 from msgspec import Raw
 
-from benchmarks import reports
+from benchmarks import reports, worker_executions, worker_fairness
 from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
-from benchmarks.worker_fairness import fairness, table
 from model_core.batching.events import Answered, Event, Loaded
 from model_core.batching.pipeline import Pipeline
 from model_core.batching.policy import Client, Pending
@@ -153,11 +153,21 @@ def _loops(report: dict[str, Any], runner: RecommenderRunner, options: argparse.
 
 
 def _fairness(report: dict[str, Any], _: RecommenderRunner, options: argparse.Namespace) -> None:
-    report["fairness"] = fairness(options.fairness_seconds, options.rounds, options.seed)
-    print(table(report["fairness"]))
+    report["fairness"] = worker_fairness.fairness(options.fairness_seconds, options.rounds, options.seed)
+    print(worker_fairness.table(report["fairness"]))
 
 
-_SECTIONS = {"curve": _curve, "loops": _loops, "fairness": _fairness}
+def _executions(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    chance = random.Random(options.seed)
+    batches = {
+        (length, n): runner.collate([_user(runner, number, length, chance) for number in range(n)])
+        for length, n in worker_executions.SHAPES
+    }
+    report["executions"] = worker_executions.executions(runner.scorer, batches, options.rounds)
+    print(worker_executions.table(report["executions"]))
+
+
+_SECTIONS = {"curve": _curve, "loops": _loops, "executions": _executions, "fairness": _fairness}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,17 +180,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
-    parser.add_argument("--compile", action="store_true", help="the encoder by torch.compile: minutes of it, on a CPU")
     parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
-    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the three tables")
+    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the four tables")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     runner = RecommenderRunner(
-        checkpoint.load(options.checkpoint), options.device, precision=options.precision, compiled=options.compile
+        checkpoint.load(options.checkpoint), options.device, precision=options.precision
     )
     report: dict[str, Any] = {
         "device": options.device, "threads": options.threads, "torch": torch.__version__, "model": runner.version,
-        "served": runner.notes, "compiled": options.compile, **reports.origin(),
+        "served": runner.notes, **reports.origin(),
     }
     for name, section in _SECTIONS.items():
         if options.only in {None, name}:

@@ -43,7 +43,6 @@ class RecommenderRunner:
         *,
         retrieval: Retrieval = "auto",
         precision: Precision = "auto",
-        compiled: bool = False,
     ) -> None:
         """See `serving.prepare`, and what it raises."""
         self.description = checkpoint.description
@@ -56,12 +55,12 @@ class RecommenderRunner:
         self._codes = {item_id: code for code, item_id in enumerate(self._item_ids)}
         self._model = checkpoint.model
         serving = prepare(
-            checkpoint.model, self.device, retrieval=retrieval, precision=precision, compiled=compiled,
+            checkpoint.model, self.device, retrieval=retrieval, precision=precision,
             examples=(self._collated(requests) for requests in self.example_batches() if len(requests) > 1),
             buckets=(Batch.largest(users, length) for length in LENGTHS for users in GRAPH_USERS),
         )  # fmt: skip
-        self._retrieval, self._precision, self._compiled = retrieval, precision, compiled
-        self._execution = serving.execution
+        self._retrieval, self._precision = retrieval, precision
+        self._execution, self.scorer = serving.execution, serving.scorer
         self.recall, self.notes = serving.recall, serving.notes
 
     @classmethod
@@ -79,9 +78,8 @@ class RecommenderRunner:
         checkpoint = checkpoints.load(folder, sha256)
         try:
             return RecommenderRunner(
-                checkpoint, str(self.device),
-                retrieval=self._retrieval, precision=self._precision, compiled=self._compiled,
-            )  # fmt: skip
+                checkpoint, str(self.device), retrieval=self._retrieval, precision=self._precision
+            )
         except IndexMissingError as error:  # as where its catalogue is larger
             raise CheckpointError(str(error)) from error
 

@@ -36,6 +36,7 @@ log = logging.getLogger("footfall.worker")
 class Serving:
     """How a model runs. `recall`: the share of the best items that it finds; `notes`: all of it, for people."""
 
+    scorer: Scorer  # what `execution` runs, operation by operation
     execution: Execution[Batch, Best]
     recall: float
     notes: str
@@ -48,20 +49,15 @@ def prepare(
     *,
     retrieval: Retrieval = "auto",
     precision: Precision = "auto",
-    compiled: bool = False,
     examples: Iterable[Batch],
     buckets: Iterable[Batch],
 ) -> Serving:
     """Move the model to the device and find out how to serve it there. It keeps the model, and may round its encoder.
 
-    `compiled`: the encoder by torch.compile, for each shape anew, which takes it 10 s and more a shape on a CPU.
     `examples`: batches to compare bfloat16 with float32 on. `buckets`: see `FixedShapes`, for a GPU.
     Raises `index.IndexMissingError`.
     """
     model = model.to(device).eval().requires_grad_(False)
-    if compiled:
-        for layer in model.encoder.layers:
-            layer.compile(dynamic=False)
     table, prior = model.item_table(), model.prior()
     exact = retrieval == "exact" or (retrieval == "auto" and _may_scan(table))
     retriever: Retriever = ExactTopK(table[:-1], prior) if exact else _approximate(model, table, prior)
@@ -71,7 +67,7 @@ def prepare(
     execution: Execution[Batch, Best]
     if exact and device.type == "cuda":
         way, execution = "CUDA graphs", CudaGraphs(scorer, device, buckets)
-    elif exact and device.type == "cpu" and not compiled:
+    elif exact and device.type == "cpu":
         way, execution = "traced", Eager(TracedScorer(scorer), device)
     else:
         way, execution = "eager", Eager(scorer, device)
@@ -79,7 +75,7 @@ def prepare(
     numbers = str(next(model.encoder.parameters()).dtype).removeprefix("torch.")
     notes = f"{len(prior):,} items ({how}), {numbers}, {way}"
     log.info("recommender: %s", notes)
-    return Serving(execution, retriever.recall, notes)
+    return Serving(scorer, execution, retriever.recall, notes)
 
 
 def _may_scan(table: Tensor) -> bool:

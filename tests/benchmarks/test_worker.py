@@ -1,0 +1,41 @@
+"""The worker's benchmark measures what it says: who was asked is answered, and each table holds what it names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import worker
+from benchmarks.worker_fairness import STEP_MS, VARIANTS, Run, fairness, table
+
+
+def test_the_section_holds_a_p99_for_each_company_and_the_steps() -> None:
+    report = fairness(seconds=0.4, rounds=1, seed=1, shares=(0.25,))
+    (row,) = report["loads"]
+    assert set(row["p99_ms"]) == set(VARIANTS)
+    assert set(row["p99_raised_ms"]) == set(VARIANTS) - {"alone"}
+    assert row["others_share_of_device"]["alone"] == 0.0
+    assert row["others_share_of_device"]["with_continuous"] > 0.0
+    assert report["step_ms"]["continuous"] >= STEP_MS["continuous"]
+    assert "with_both" in table(report)
+
+
+def test_each_request_is_counted_once_from_when_it_was_due() -> None:
+    run = Run(())
+    run.measure(rate_eps=200.0, seconds=0.5, seed=1)
+    assert len(run.latencies_s) == pytest.approx(0.9 * 200 * 0.5, rel=0.4)
+    assert min(run.latencies_s) > 0.008  # a batch of one
+    assert run.shed == 0
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's compiler uses it
+def test_compiled_batches_are_timed_beside_those_that_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.worker_executions.BACKEND", "eager")  # the real one needs a C++ compiler
+    monkeypatch.setattr("benchmarks.worker_executions.SHAPES", ((16, 2),))  # a compiler needs seconds for each
+    file = tmp_path / "report.json"
+    assert worker.main(["--only", "executions", "--rounds", "1", "--json", str(file)]) == 0
+    (row,) = json.loads(file.read_bytes())["executions"]
+    assert (row["length"], row["batch"]) == (16, 2)
+    assert row["compile_s"] > row["served_ms"] / 1000 > 0
