@@ -23,7 +23,7 @@ from agents.coalescer import Work
 from agents.results import make_result
 from agents.state.changes import Change
 from agents.state.connection import connect
-from agents.state.snapshots import MIN_BYTES, Snapshots
+from agents.state.snapshots import Snapshots
 from agents.state.store import StoredResult, UserChanges, UserStore
 from benchmarks import reports
 from benchmarks.clicks import ITEM_IDS
@@ -88,7 +88,7 @@ class Measured:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._whole = UserStore(redis, settings, Snapshots(max_bytes=0))
-        self._told = UserStore(redis, settings, Snapshots(min_bytes=0))
+        self._told = UserStore(redis, settings)
 
     async def introduce(self, crowd: Crowd, length: int) -> None:
         """Bring users to one event less than `length`, and let the second store know them by their next."""
@@ -170,7 +170,7 @@ async def measure(settings: Settings, users: int, rounds: int) -> dict[str, Any]
         **{name: {str(length): _spread(of) for length, of in by_length.items()} for name, by_length in costs.items()},
         "memory_bytes": memory,
         "state_bytes": {length: sum(of.values()) - of["recommendations"] for length, of in memory.items()},
-        "memory_target_bytes": MEMORY_TARGET_BYTES, "remembered_from_bytes": MIN_BYTES,
+        "memory_target_bytes": MEMORY_TARGET_BYTES,
         "users": users, "rounds": rounds, "users_per_pipeline": AT_ONCE,
     }
 

@@ -174,3 +174,11 @@ to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(T
 to_agent_encoder = msgspec.msgpack.Encoder()
 to_agent_decoder: msgspec.msgpack.Decoder[ToAgent] = msgspec.msgpack.Decoder(ToAgent)
 user_state_decoder = msgspec.msgpack.Decoder(UserState)
+
+
+def history_lines(state: Raw) -> int:
+    """Of a packed `UserState`, undecoded: half the length of its first array; 1 where it does not begin with one."""
+    head = memoryview(state)[1:4].tobytes()
+    if head[:1] == b"\xdc":  # array 16
+        return int.from_bytes(head[1:3], "big") // 2
+    return (head[0] & 0x0F) // 2 if head and head[0] >> 4 == 0x9 else 1

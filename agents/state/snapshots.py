@@ -2,7 +2,7 @@
 
 The truth stays in Redis: a snapshot says of which version it is and which event was the last; apply.lua uses it only
 while both are true. Whatever else happened to the user, in whatever process, the whole state comes instead.
-A difference is spliced into the packed bytes that the worker gets; most of the state is never decoded.
+A new line is spliced into the packed bytes that the worker gets: mostly, nothing of the state is decoded.
 """
 
 import time
@@ -14,47 +14,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agents.state.backfill import HISTORY
-from schemas.inference import UserState, user_state_decoder
+from schemas.inference import UserState, history_lines, user_state_decoder
 
-MAX_BYTES = 64 << 20  # some 8,000 users with full histories
-MIN_BYTES = 3072  # some 70 lines: the shorter, the less Redis gains for what it costs the agent (docs/performance.md)
+MAX_BYTES = 256 << 20  # some 35,000 users with full histories, 100,000 with 35 lines
 ENTRY_BYTES = 500  # of a snapshot, besides its packed bytes
 COUNTER_BYTES = 24  # of one item: three float64
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class Opened(Struct, frozen=True, gc=False):
-    """A packed state in parts: `lines`, newest first, of `sizes` bytes each, and what follows the history."""
-
-    lines: bytes
-    sizes: tuple[int, ...]
-    rest: bytes
-
-    @classmethod
-    def of(cls, state: Raw) -> "Opened":
-        """Take a packed `UserState` apart."""
-        parts = user_state_decoder.decode(state)
-        packed = [_packed(pair) for pair in _pairs(parts.history)]
-        return cls(b"".join(packed), tuple(map(len, packed)), _rest(parts))
-
-    def state(self) -> Raw:
-        """The packed `UserState`."""
-        return Raw(b"".join((b"\x94", _array_head(2 * len(self.sizes)), self.lines, self.rest)))
-
-    def after(self, changed: UserState) -> "Opened":
-        """What becomes of it by a difference, as apply.lua tells it."""
-        lines, sizes, rest = self.lines, self.sizes, self.rest
-        if changed.history:
-            packed = [_packed(pair) for pair in _newest_first(_pairs(changed.history))]
-            over = len(sizes) + len(packed) - HISTORY
-            if over > 0:
-                lines, sizes = lines[: -sum(sizes[-over:])], sizes[:-over]
-            lines = b"".join((*packed, lines))
-            sizes = (*map(len, packed), *sizes)
-        if changed.counter_items or changed.cart:
-            rest = _rest(_merged(user_state_decoder.decode(b"\x94\x90" + rest), changed))
-        return Opened(lines, sizes, rest)
 
 
 class Snapshot(Struct, frozen=True, gc=False):
@@ -63,29 +29,30 @@ class Snapshot(Struct, frozen=True, gc=False):
     version: int
     last_event: bytes
     until_s: float
-    content: Raw | Opened  # taken apart when first changed: most users do not come again soon
-
-    def opened(self) -> Opened:
-        """The content in parts."""
-        return self.content if isinstance(self.content, Opened) else Opened.of(self.content)
+    state: Raw  # a packed UserState
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        content = self.content
-        if isinstance(content, Opened):
-            return ENTRY_BYTES + len(content.lines) + 8 * len(content.sizes) + len(content.rest)
-        return ENTRY_BYTES + len(bytes(content))
+        return ENTRY_BYTES + memoryview(self.state).nbytes
+
+
+def after(state: Raw, changed: UserState) -> Raw:
+    """What becomes of a packed `UserState` by a difference, as apply.lua tells it."""
+    lines = _newest_first(_pairs(changed.history))
+    count = history_lines(state) + len(lines)
+    if count > HISTORY or changed.counter_items or changed.cart:
+        return Raw(_encode(_merged(user_state_decoder.decode(state), lines, changed)))
+    head = len(_array_head(2 * history_lines(state)))
+    start = b"".join((b"\x94", _array_head(2 * count), *map(_packed, lines)))
+    return Raw(b"".join((start, memoryview(state)[1 + head :])))
 
 
 class Snapshots:
     """Of recent users, and of their sessions without consent; the least recently used go first."""
 
-    def __init__(
-        self, max_bytes: int = MAX_BYTES, min_bytes: int = MIN_BYTES, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
-        self._min_bytes = min_bytes
         self._clock = clock
         self._bytes = 0
         self._snapshots: OrderedDict[tuple[str, str | None], Snapshot] = OrderedDict()
@@ -99,13 +66,11 @@ class Snapshots:
         return snapshot if snapshot is not None and snapshot.until_s > self._clock() else None
 
     def put(
-        self, user: str, session: str | None, version: int, last_event: bytes, ttl_s: float, content: Raw | Opened
+        self, user: str, session: str | None, version: int, last_event: bytes, ttl_s: float, state: Raw
     ) -> None:
-        """Remember a state that Redis just renewed for `ttl_s`, in place of the one before, if it is large enough."""
+        """Remember a state that Redis just renewed for `ttl_s`, in place of the one before."""
         self.drop(user, session)
-        if isinstance(content, Raw) and len(bytes(content)) < self._min_bytes:
-            return
-        snapshot = Snapshot(version, last_event, self._clock() + ttl_s / 2, content)  # half: answers take time
+        snapshot = Snapshot(version, last_event, self._clock() + ttl_s / 2, state)  # half: answers take time
         self._snapshots[user, session] = snapshot
         self._bytes += snapshot.size
         while self._bytes > self._max_bytes:
@@ -132,18 +97,15 @@ def _packed(line: tuple[str, str]) -> bytes:
     return _encode(line)[1:]
 
 
-def _rest(state: UserState) -> bytes:
-    return _encode(state.counter_items) + _encode(state.counter_values) + _encode(state.cart)
-
-
 def _array_head(length: int) -> bytes:
     return bytes((0x90 | length,)) if length < 16 else b"\xdc" + length.to_bytes(2)
 
 
-def _merged(before: UserState, changed: UserState) -> UserState:
+def _merged(before: UserState, lines: list[tuple[str, str]], changed: UserState) -> UserState:
     counters = _counters(before) | _counters(changed)
     cart = dict(_pairs(before.cart)) | dict(_pairs(changed.cart))
-    return UserState((), tuple(counters), b"".join(counters.values()), tuple(chain.from_iterable(cart.items())))
+    history = (*chain.from_iterable(lines), *before.history)[: 2 * HISTORY]
+    return UserState(history, tuple(counters), b"".join(counters.values()), tuple(chain.from_iterable(cart.items())))
 
 
 def _counters(state: UserState) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from agents.ack_window import OffsetRun, Partition
 from agents.state.changes import Change, changes_of_history
 from agents.state.connection import send_all
 from agents.state.scripts import Script, while_away
-from agents.state.snapshots import Opened, Snapshot, Snapshots
+from agents.state.snapshots import Snapshot, Snapshots, after
 from schemas import keys
 from schemas.inference import UserState, user_state_decoder
 from schemas.results import Trigger
@@ -180,27 +180,24 @@ class UserStore:
         )
 
     def _applied(self, user: UserChanges, before: Snapshot | None, answer: bytes) -> Applied:
-        content: Raw | Opened
         if before is not None and answer[0] == _DIFFERENCE:
             told = _decode_difference(answer)
-            content = before.opened().after(told.changed)
             applied = Applied(
                 told.version, told.event_time_ms, told.new_events, told.result_version, told.covers, told.linked,
-                content.state(),
+                after(before.state, told.changed),
             )
         else:
             applied = _decode_applied(answer)
-            content = applied.state
         if applied.new_events:
-            self._remember(user, applied, content)
+            self._remember(user, applied)
         return applied
 
-    def _remember(self, user: UserChanges, applied: Applied, content: Raw | Opened) -> None:
+    def _remember(self, user: UserChanges, applied: Applied) -> None:
         if applied.new_events < len(user.changes):  # which event was the last is not known
             self._snapshots.drop(user.user, user.session)
             return
         ttl_s = self._ttl_s if user.session is None else self._session_ttl_s
-        self._snapshots.put(user.user, user.session, applied.version, user.ids[-8:], ttl_s, content)
+        self._snapshots.put(user.user, user.session, applied.version, user.ids[-8:], ttl_s, applied.state)
 
     @staticmethod
     def _state_keys(user: str, session: str | None) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from model_core.recommender.purchase_log import Float32s, Int64s
 from model_core.recommender.scoring import KINDS, REPEAT, Batch, Best
 from model_core.recommender.serving import Precision, Retrieval, prepare
 from model_core.runner import Batching, CheckpointError, InvalidInput
-from schemas.inference import RecommendRequest, RecommendResult, UserState, user_state_decoder
+from schemas.inference import RecommendRequest, RecommendResult, UserState, history_lines, user_state_decoder
 from schemas.results import Reason, RecommendedItem
 
 MAX_BATCH = {"cpu": 64, "cuda": 256}  # on a CPU a larger batch leaves the cache: 1.8 -> 2.8 ms per user
@@ -85,7 +85,7 @@ class RecommenderRunner:
 
     def tokens(self, request: RecommendRequest) -> int:
         """The lines of the user's history, as the head of the packed state says."""
-        return min(_history_lines(memoryview(request.state)), MAX_TOKENS)
+        return min(history_lines(request.state), MAX_TOKENS)
 
     def collate(self, requests: Sequence[RecommendRequest]) -> Batch:
         """Decode and pad.
@@ -202,14 +202,6 @@ class RecommenderRunner:
             cart=(),
         )
         return RecommendRequest(id=number, budget_ms=1000, now_ms=2 * DAY_MS, state=Raw(msgspec.msgpack.encode(state)))
-
-
-def _history_lines(state: memoryview) -> int:
-    """Half the length of the first array in a msgpack array; 1 where it does not begin so, which `collate` will say."""
-    head = state[1:6].tobytes()
-    if head[:1] == b"\xdc":  # array 16
-        return int.from_bytes(head[1:3], "big") // 2
-    return (head[0] & 0x0F) // 2 if head and head[0] >> 4 == 0x9 else 1
 
 
 def _decode(state: Raw) -> UserState:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from agents.state.backfill import HISTORY
-from agents.state.snapshots import Opened, Snapshots
+from agents.state.snapshots import Snapshots, after
 from schemas.inference import UserState, user_state_decoder
 
 EMPTY = UserState((), (), b"", ())
@@ -27,26 +27,26 @@ def lines(first: int, count: int) -> tuple[str, ...]:
 
 @given(kept=st.integers(0, HISTORY), new=st.lists(st.integers(1, 9), max_size=30))
 def test_a_difference_leaves_the_newest_lines_byte_for_byte_as_the_whole_state_would(kept: int, new: list[int]) -> None:
-    opened = Opened.of(packed(UserState(lines(0, kept), ("a",), b"x" * 24, ("a", "1"))))
+    state = packed(UserState(lines(0, kept), ("a",), b"x" * 24, ("a", "1")))
     total = kept
     for count in new:
-        opened = opened.after(UserState(lines(total, count), (), b"", ()))
+        state = after(state, UserState(lines(total, count), (), b"", ()))
         total += count
     first = max(0, total - HISTORY)
     whole = packed(UserState(lines(first, total - first), ("a",), b"x" * 24, ("a", "1")))
-    assert bytes(opened.state()) == bytes(whole)
+    assert bytes(state) == bytes(whole)
 
 
 def test_lines_of_one_time_are_in_the_order_in_which_redis_lists_them() -> None:
     changed = UserState(("view:a:0", "7", "view:c:0", "7", "view:b:0", "8"), (), b"", ())
-    state = user_state_decoder.decode(Opened.of(packed(EMPTY)).after(changed).state())
+    state = user_state_decoder.decode(after(packed(EMPTY), changed))
     assert state.history == ("view:b:0", "8", "view:c:0", "7", "view:a:0", "7")
 
 
 def test_counters_and_cart_take_their_new_values_and_keep_the_others() -> None:
     before = UserState((), ("a", "b"), b"A" * 24 + b"B" * 24, ("a", "1", "b", "2"))
-    after = Opened.of(packed(before)).after(UserState((), ("b", "c"), b"b" * 24 + b"c" * 24, ("b", "-3")))
-    assert user_state_decoder.decode(after.state()) == UserState(
+    changed = UserState((), ("b", "c"), b"b" * 24 + b"c" * 24, ("b", "-3"))
+    assert user_state_decoder.decode(after(packed(before), changed)) == UserState(
         (), ("a", "b", "c"), b"A" * 24 + b"b" * 24 + b"c" * 24, ("a", "1", "b", "-3")
     )
 
@@ -66,17 +66,9 @@ def test_the_least_recently_used_go_first_when_there_is_no_room() -> None:
 @pytest.mark.parametrize("ttl_s", [1800.0, 60.0])
 def test_what_redis_may_have_let_expire_is_not_used(ttl_s: float) -> None:
     now_s = 0.0
-    snapshots = Snapshots(min_bytes=0, clock=lambda: now_s)
+    snapshots = Snapshots(clock=lambda: now_s)
     snapshots.put("17", "s", 1, b"12345678", ttl_s, packed(EMPTY))
     assert snapshots.get("17", "s") is not None
     assert snapshots.get("17", None) is None
     now_s = ttl_s - 1
     assert snapshots.get("17", "s") is None
-
-
-def test_small_states_are_not_worth_remembering() -> None:
-    snapshots = Snapshots(min_bytes=2000)
-    snapshots.put("17", None, 1, b"12345678", 60, packed(UserState(lines(0, 128), (), b"", ())))
-    assert snapshots.get("17", None) is not None
-    snapshots.put("17", None, 2, b"12345678", 60, packed(UserState(lines(0, 9), (), b"", ())))
-    assert snapshots.get("17", None) is None

@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from agents.state.changes import Change, event_id
 from agents.state.connection import connect
 from agents.state.reference import Counter, ReferenceState, ReferenceStore, StateDigest, digest
-from agents.state.snapshots import Snapshots
 from agents.state.store import Applied, UserChanges, UserStore
 from footfall.stack import Stack
 from footfall.state_digest import differences, read_states
@@ -95,7 +94,7 @@ class Twins(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, redis: Redis, store: UserStore, name: str) -> None:
         super().__init__()
         self.runner, self.redis, self.store, self.name = runner, redis, store, name
-        self.other = UserStore(redis, Settings(), Snapshots(min_bytes=0))  # another process's
+        self.other = UserStore(redis, Settings())  # another process's
         self.twin = ReferenceStore()
         self.newest_ms = NOW
         self.log: dict[tuple[str, str | None], list[Event]] = {}
@@ -176,7 +175,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def test_script_and_twin_agree_after_every_step(stack: Stack, prefix: str, runner: asyncio.Runner) -> None:
     async def connected() -> tuple[Redis, UserStore]:
         redis = connect(stack.settings.redis_url)
-        return redis, UserStore(redis, stack.settings, Snapshots(min_bytes=0))
+        return redis, UserStore(redis, stack.settings)
 
     redis, store = runner.run(connected())
     names = (f"{prefix}-{number}" for number in itertools.count())

@@ -15,7 +15,6 @@ from agents.ack_window import Partition
 from agents.state.changes import Change, event_id
 from agents.state.connection import connect
 from agents.state.scripts import is_away
-from agents.state.snapshots import Snapshots
 from agents.state.store import Applied, Debt, StoredResult, UserChanges, UserStore
 from footfall.stack import Stack
 from schemas import keys
@@ -36,7 +35,7 @@ async def redis(stack: Stack) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def store(redis: Redis, stack: Stack) -> UserStore:
-    return UserStore(redis, stack.settings, Snapshots(min_bytes=0))
+    return UserStore(redis, stack.settings)
 
 
 def event(number: int, kind: str, *items: str, time_ms: int) -> tuple[bytes, Change]:
