@@ -66,12 +66,17 @@ class Scorer:
         self.model, self.table, self.prior, self.retriever = model, table, prior, retriever
         self._average_item, self._average_prior = table[:-1].mean(0), prior.mean()
         self._start = len(table) - 1
-        self._tokens = ENCODED.get(table.device.type)
 
     def __call__(self, batch: Batch) -> Best:
-        users, length = batch.item.shape
-        at_once = users if self._tokens is None else max(1, self._tokens // length)
-        columns = (torch.split(column, at_once) for column in batch[:4])
+        return self.answer(batch, self.parts(batch))
+
+    def parts(self, batch: Batch) -> int:
+        """How many to encode a batch in, one after the other."""
+        tokens = ENCODED.get(self.table.device.type)
+        return 1 if tokens is None else -(-batch.item.numel() // tokens)
+
+    def answer(self, batch: Batch, parts: int) -> Best:
+        columns = (torch.tensor_split(column, parts) for column in batch[:4])
         newest = torch.cat([self.encode(*part) for part in zip(*columns, strict=True)])
         return self.rank(newest, batch)
 

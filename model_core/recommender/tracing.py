@@ -1,4 +1,4 @@
-"""The scorer on a CPU as two calls of recorded operations, between which Python need not be asked.
+"""The scorer on a CPU as one call of recorded operations, between which Python need not be asked.
 
 A batch is some hundred small operations. After each, a thread that runs them from Python needs its lock back, which the
 threads that collate and word hold meanwhile (docs/performance.md has what that costs). A recorded function does without
@@ -10,14 +10,16 @@ twin, and stays what is run where tracing does not apply: on a GPU, which has gr
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from model_core.recommender.features import MAX_TOKENS
 from model_core.recommender.scoring import Batch, Best, Scorer
 
-TRACED_USERS = 256  # the largest batch of a trace; what is larger runs operation by operation
+TRACED_USERS = 64  # the largest batch of a trace; what is larger runs operation by operation
 
 
 class TracedScorer(Scorer):
@@ -27,34 +29,34 @@ class TracedScorer(Scorer):
     def __init__(self, scorer: Scorer) -> None:
         super().__init__(scorer.model, scorer.table, scorer.prior, scorer.retriever)
         self._scorer = scorer
-        largest = Batch.largest(TRACED_USERS, 2)  # lengths and numbers of users and counters are not recorded
-        newest = torch.zeros(TRACED_USERS, scorer.table.shape[1])
-        self._encode = _traced(scorer.encode, *largest[:4])
-        self._rank = _traced(lambda newest, *batch: scorer.rank(newest, Batch(*batch)), newest, *largest)
+        parts = self.parts(Batch.largest(TRACED_USERS, MAX_TOKENS))
+        self._answers = [_traced(partial(_answer, scorer, number + 1)) for number in range(parts)]
 
     def __call__(self, batch: Batch) -> Best:
-        return super().__call__(batch) if len(batch.item) <= TRACED_USERS else self._scorer(batch)
-
-    def encode(self, item: Tensor, event: Tensor, gap: Tensor, last: Tensor) -> Tensor:
-        newest: Tensor = self._encode(item, event, gap, last)
-        return newest
-
-    def rank(self, newest: Tensor, batch: Batch) -> Best:
-        return Best(*self._rank(newest, *batch))
+        if len(batch.item) > TRACED_USERS:
+            return self._scorer(batch)
+        return Best(*self._answers[self.parts(batch) - 1](*batch))
 
 
-def _traced(function: Callable[..., Any], *examples: Tensor) -> Callable[..., Any]:
-    """The recorded function, which owns what it recorded.
+def _answer(scorer: Scorer, parts: int, *batch: Tensor) -> Best:
+    return scorer.answer(Batch(*batch), parts)
+
+
+def _traced(function: Callable[..., Best]) -> Callable[..., tuple[Tensor, ...]]:
+    """The recorded function of a batch's tensors, which owns what it recorded.
+
+    Lengths and numbers of users and counters are not recorded.
 
     `torch.jit.trace` leaves that with a registry of the process, which never forgets: a worker would keep the item
     table of each model that it has ever loaded.
     """
     jit, recorder = cast("Any", torch.jit), cast("Any", torch._C)  # noqa: SLF001 - neither is typed; torch is pinned
+    example = Batch.largest(TRACED_USERS, 2)
     with warnings.catch_warnings():
         # constants of a trace are what is meant here; tests compare shapes
         warnings.simplefilter("ignore", jit.TracerWarning)
-        graph, _ = recorder._create_graph_by_tracing(function, examples, _unnamed, True, False)  # noqa: SLF001
-    traced: Callable[..., Any] = recorder._create_function_from_graph("traced", graph)  # noqa: SLF001
+        graph, _ = recorder._create_graph_by_tracing(function, tuple(example), _unnamed, True, False)  # noqa: SLF001
+    traced: Callable[..., tuple[Tensor, ...]] = recorder._create_function_from_graph("traced", graph)  # noqa: SLF001
     return traced
 
 
