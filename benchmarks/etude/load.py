@@ -1,7 +1,7 @@
 """Load on a worker's pipeline in this process: no sockets, no Kafka, but its real batching and threads.
 
-`drain` hands everything over at once and takes the rate. `offer` is an open loop: requests come when they are due,
-at random moments of a given rate, whatever became of the earlier ones. Latency counts from the moment they were due.
+`drain` keeps more waiting than a batch takes, and counts the answers. `offer` is an open loop: requests come when they
+are due, at random moments of a given rate, whatever became of the earlier ones. Latency counts from that moment on.
 """
 
 import queue
@@ -17,10 +17,11 @@ from msgspec.structs import replace
 from benchmarks.arrivals import poisson, when_due
 from model_core.batching.events import Answered, Event, Loaded
 from model_core.batching.pipeline import Pipeline
-from model_core.batching.policy import MAX_PENDING, Client, Pending
+from model_core.batching.policy import Client, Pending
 from model_core.recommender.runner import RecommenderRunner
 from schemas.inference import RecommendRequest, RecommendResult
 
+AHEAD = 4  # full batches that wait in a drain
 BUDGET_S = 600.0  # nothing is shed: what is late is to be seen
 
 
@@ -50,6 +51,8 @@ class LoadedPipeline:
         self._pipeline = Pipeline(self._timed(load), lambda event: self._events.put((time.monotonic(), event)))
         self._client = Client(b"etude", 0.0)
         self._numbers = count()
+        self._answered: list[tuple[float, int]] = []  # when, and the id
+        self._batches = 0
         self._pipeline.start()
         ready_s, event = self._events.get()
         if not isinstance(event, Loaded):
@@ -73,17 +76,21 @@ class LoadedPipeline:
         return timed
 
     def drain(self, requests: Sequence[RecommendRequest], seconds: float) -> float:
-        """Requests per second, of a backlog that lasts about so long."""
-        size = 4 * self.runner.batching.max_batch
+        """Requests answered per second, over so long, while as many more always wait."""
+        waiting = cycle(requests)
+        started_s = time.monotonic()
+        submitted = answered = 0
+        ahead = AHEAD * self.runner.batching.max_batch
         while True:
-            started_s = time.monotonic()
-            due = [(started_s, request) for request in islice(cycle(requests), size)]
-            self._hand_over(due)
-            ended_s = max(at_s for at_s, _ in self._answers(size))
-            rate = size / (ended_s - started_s)
-            if size == MAX_PENDING or size >= rate * seconds / 2:
-                return rate
-            size = min(MAX_PENDING, max(2 * size, int(rate * seconds)))
+            more = answered + ahead - submitted
+            submitted += more
+            self._hand_over([(started_s, request) for request in islice(waiting, more)])
+            self._take()
+            answered = len(self._answered)
+            took_s = time.monotonic() - started_s
+            if took_s >= seconds and answered:
+                self._answers(submitted)
+                return answered / took_s
 
     def offer(self, requests: Sequence[RecommendRequest], rate: float, seconds: float, seed: int) -> Served:
         """Offer so many requests per second for so long."""
@@ -96,14 +103,14 @@ class LoadedPipeline:
             now_s = time.monotonic()
             late_s += [now_s - moment_s for moment_s in moments_s[now_due]]
             due_s |= self._hand_over(waiting[now_due])
-        answers = self._answers(len(waiting))
+        answers, batches = self._answers(len(waiting))
         latency_ms = [1000 * (at_s - due_s[number]) for at_s, number in answers]
         p50, p90, p99 = np.percentile(latency_ms, (50, 90, 99)).tolist()
         late_ms = float(np.percentile(late_s, 99)) * 1000
-        return Served(p50, p90, p99, len(waiting) / self._batches, late_ms)
+        return Served(p50, p90, p99, len(waiting) / batches, late_ms)
 
     def _hand_over(self, due: Sequence[tuple[float, RecommendRequest]]) -> dict[int, float]:
-        """Submit; the moment that each was due, by its new id."""
+        """Submit, as soon as there is room; the moment that each was due, by its new id."""
         pending, due_s = [], {}
         for moment_s, request in due:
             number = next(self._numbers)
@@ -111,23 +118,26 @@ class LoadedPipeline:
             tokens = self._pipeline.tokens(self.runner.name, request)
             pending.append(Pending(self._client, replace(request, id=number), moment_s + BUDGET_S, tokens))
         self._client.outstanding |= due_s.keys()
-        refused = self._pipeline.submit(self.runner.name, pending)
-        if refused:
-            raise BrokenError(f"{len(refused)} requests found no room: the rate is beyond the capacity")
+        while pending := self._pipeline.submit(self.runner.name, pending):
+            self._take()
         return due_s
 
-    def _answers(self, wanted: int) -> list[tuple[float, int]]:
-        """When each was answered, with its id. Raises BrokenError when one could not be."""
-        answers: list[tuple[float, int]] = []
-        self._batches = 0
-        while len(answers) < wanted:
-            at_s, event = self._events.get()
-            if not isinstance(event, Answered):
-                raise BrokenError("the worker broke") from getattr(event, "error", None)
-            self._batches += event.ran is not None
-            for _, reply in event.replies:
-                if not isinstance(reply, RecommendResult):
-                    raise BrokenError(f"a request was not answered: {reply}")
-                self._client.outstanding.discard(reply.id)
-                answers.append((at_s, reply.id))
-        return answers
+    def _answers(self, wanted: int) -> tuple[list[tuple[float, int]], int]:
+        """When each was answered, with its id, once so many are; and in how many batches."""
+        while len(self._answered) < wanted:
+            self._take()
+        answers, batches = self._answered, self._batches
+        self._answered, self._batches = [], 0
+        return answers, batches
+
+    def _take(self) -> None:
+        """Wait for a batch. Raises BrokenError where something was not answered."""
+        at_s, event = self._events.get()
+        if not isinstance(event, Answered):
+            raise BrokenError("the worker broke") from getattr(event, "error", None)
+        self._batches += event.ran is not None
+        for _, reply in event.replies:
+            if not isinstance(reply, RecommendResult):
+                raise BrokenError(f"a request was not answered: {reply}")
+            self._client.outstanding.discard(reply.id)
+            self._answered.append((at_s, reply.id))

@@ -9,7 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.etude.load import LoadedPipeline
 from benchmarks.etude.sessions import CLICK_EXPONENT, Sessions
+from benchmarks.etude.weights import random_checkpoint
+from model_core.batching.policy import MAX_PENDING
+from model_core.recommender.runner import RecommenderRunner
 from schemas.inference import UserState
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +66,14 @@ def test_a_request_has_the_clicks_of_its_session_until_then() -> None:
     items = [[line.split(":")[1] for line in state.history[::2]] for state in states]
     assert items == [["4"], ["8", "4"], ["4", "8", "4"]]
     assert [int(time) for time in states[2].history[1::2]] == sorted(map(int, states[2].history[1::2]), reverse=True)
+
+
+def test_load_beyond_the_capacity_is_late_and_answered() -> None:
+    sessions = Sessions(200, seed=1)
+    checkpoint = random_checkpoint(sessions.log_popularity, 1)
+    with LoadedPipeline(lambda: RecommenderRunner(checkpoint)) as worker:
+        capacity = worker.drain(sessions.requests(200), 0.3)
+        served = worker.offer(sessions.requests(200), 20_000, 0.3, seed=1)  # more than may wait
+    assert 100 < capacity < 20_000
+    assert served.p99_ms > 1000 * MAX_PENDING / 20_000
+    assert served.mean_batch > 1
