@@ -33,7 +33,7 @@ from schemas.settings import Settings, ipc_endpoint
 from schemas.topics import CLICKSTREAM, PURCHASES, RECOMMENDATIONS
 
 TOPICS = (CLICKSTREAM, PURCHASES, RECOMMENDATIONS)
-TARGETS_US = {"consume": 12, "decode_dispatch": 20, "with_history": 60, "full": 120, "full_no_coalescing": 120}
+TARGETS_US = {"consume": 12, "decode_dispatch": 15, "with_history": 40, "full": 80, "full_no_coalescing": 80}
 RUN_TIMEOUT_S = 180.0
 REFERENCE_LOOPS = 50_000
 STAT = Path("/proc/stat")  # Linux; elsewhere the figures are a little noisier

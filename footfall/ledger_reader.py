@@ -55,10 +55,11 @@ class LedgerReader:
     """Reads one prefix's outputs into `ledger`.
 
     `client`: aiokafka's connection settings. `answered`: the inputs that call for results. The topics must exist.
+    `fetch_min_bytes`: how much a broker gathers for up to `fetch_wait_ms`; much, where nobody waits for the ledger.
     """
 
     def __init__(
-        self, client: Mapping[str, Any], prefix: str, *, fetch_wait_ms: int,
+        self, client: Mapping[str, Any], prefix: str, *, fetch_wait_ms: int, fetch_min_bytes: int = 1,
         answered: Sequence[Topic] = (CLICKSTREAM, PURCHASES), inputs: Sequence[Topic] = SOURCES,
         results: Topic = RECOMMENDATIONS,
     ) -> None:
@@ -68,7 +69,8 @@ class LedgerReader:
         self._group = f"{prefix}.recommend"
         self._client = client
         self._consumer = AIOKafkaConsumer(
-            **client, fetch_max_wait_ms=fetch_wait_ms, enable_auto_commit=False, auto_offset_reset="earliest",
+            **client, fetch_max_wait_ms=fetch_wait_ms, fetch_min_bytes=fetch_min_bytes, enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         self._admin = AIOKafkaAdminClient(**client)
         self._partitions: list[TopicPartition] = []  # of the inputs that call for results

@@ -108,6 +108,12 @@ local function trim(key, limit, rank)
   remembered = false
 end
 
+-- What is left is read first: most users come again within a hundredth of it, and a write goes to the append-only file too.
+local function renew(key, longer_stays)
+  local left = redis.call('TTL', key)
+  if left < ttl * 0.99 or (left > ttl and not longer_stays) then redis.call('EXPIRE', key, ttl) end
+end
+
 local fresh = 0
 for i, change in ipairs(changes) do
   local id = string.sub(ids, i * 8 - 7, i * 8)
@@ -132,7 +138,7 @@ if fresh > 0 then
   if ARGV[6] ~= '' then open[#open + 1] = { version, cmsgpack.unpack(ARGV[6]) } end
   redis.call('HSET', KEYS[1], 'version', version, 'event_time', string.format('%.0f', event_time), 'last', last,
     'open', #open > 0 and cmsgpack.pack(open) or '\144')
-  redis.call('SET', KEYS[5], string.sub(seen, -8 * SEEN))
+  redis.call('SET', KEYS[5], string.sub(seen, -8 * SEEN), 'EX', ttl)
   trim(KEYS[3], ITEMS, function(packed)
     local _, slow, at = struct.unpack('<ddd', packed)
     return slow * 2 ^ ((at - event_time) / SLOW_MS)
@@ -140,9 +146,9 @@ if fresh > 0 then
   trim(KEYS[4], CART, function(time) return math.abs(tonumber(time)) end)
 end
 if #changes > 0 or ARGV[5] ~= '' then
-  for i = 2, 5 do redis.call('EXPIRE', KEYS[i], ttl) end
+  for i = 2, 5 do renew(KEYS[i]) end
   -- the version outlives a session without consent only as long as the user's own state does
-  if not session or redis.call('TTL', KEYS[1]) < ttl then redis.call('EXPIRE', KEYS[1], ttl) end
+  renew(KEYS[1], session)
 end
 
 local head = cmsgpack.pack(version) .. cmsgpack.pack(event_time) .. cmsgpack.pack(fresh)

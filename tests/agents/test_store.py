@@ -259,6 +259,20 @@ async def test_every_user_key_has_a_time_to_live(store: UserStore, redis: Redis,
         assert 0 < await redis.ttl(key) <= 90 * 86_400, key
 
 
+@pytest.mark.parametrize("left_s", [5, 200 * 86_400])
+async def test_an_event_renews_what_would_live_too_short_or_too_long(
+    store: UserStore, redis: Redis, prefix: str, left_s: int
+) -> None:
+    await store.apply([of(prefix, [event(1, "cart", "lamp", time_ms=NOW), event(2, "purchase", "sofa", time_ms=NOW)])])
+    names = [key async for key in redis.scan_iter(match=f"user:{{{prefix}}}*")]
+    for name in names:
+        await redis.expire(name, left_s)
+    await store.apply([of(prefix, [event(3, "view", "lamp", time_ms=NOW)])])
+    assert len(names) == 5
+    for name in names:
+        assert 89 * 86_400 < await redis.ttl(name) <= 90 * 86_400, name
+
+
 async def test_debts_are_kept_by_partition_until_they_are_over(
     store: UserStore, redis: Redis, prefix: str
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import agents.transport  # noqa: F401 - registers gapless://
 from agents.ack_window import Partition
+from agents.transport.consumer import PAUSE_S, SMALL_FETCH_RECORDS, pause_s
 from agents.transport.thread import GaplessThread
 from tests.agents.scripted_consumer import P0, P1, Harness, records, settle
 
@@ -242,3 +243,13 @@ async def test_rule_4_a_commit_that_the_group_did_not_take_is_sent_again(harness
     assert await harness.consumer.commit()
     assert not await harness.consumer.commit(), "nothing is new"
     assert len(harness.thread.committed) == 2
+
+
+@pytest.mark.parametrize("fetched", [1, SMALL_FETCH_RECORDS - 1])
+def test_after_a_small_fetch_records_have_time_to_gather(fetched: int) -> None:
+    assert pause_s(fetched) == PAUSE_S
+
+
+@pytest.mark.parametrize("fetched", [0, SMALL_FETCH_RECORDS, 4096])
+def test_nothing_waits_after_a_fetch_that_waited_itself_or_that_left_a_backlog(fetched: int) -> None:
+    assert pause_s(fetched) == 0.0
