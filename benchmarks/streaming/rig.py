@@ -32,7 +32,7 @@ from schemas.settings import ipc_endpoint
 START_S = 120.0  # for anything here to come up, on a busy machine
 ANSWER_S = 60.0  # for everything that was sent to be answered, once nothing more is
 LOOK_S = 0.05
-READ_WAIT_MS = 50  # the ledger may lag: latency comes from time stamps. Each fetch less leaves the others more of a core
+READ_WAIT_MS = 50  # the ledger may lag: latency comes from time stamps. Fewer fetches leave others more of a core
 STATS_S = 10.0
 LINGER_MS = 2  # as footfall.replay: at 0 the sender's own requests take a good part of the broker's time
 
