@@ -23,7 +23,7 @@ from agents.backoff import wait_s
 logger = logging.getLogger(__name__)
 
 RETRY_S = (0.1, 0.3, 1.0, 3.0, 5.0)  # the producer itself has retried for its request time-out before we do
-PAUSE_S = 0.003  # between rounds, so that under load a request holds more than one record of a partition
+PAUSE_S = 0.005  # between rounds, so that under load a request holds more than one record of a partition
 NO_LIMIT = 1 << 30
 
 Headers = list[tuple[str, bytes]]  # aiokafka takes no other sequence

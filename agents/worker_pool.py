@@ -16,8 +16,8 @@ from msgspec import Raw, Struct
 
 from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit, Updated
 
-BUSY = 0.5  # of a worker's credit in use: below that, requests hardly wait there
-IDLE = 0.25  # below that the device has less than a batch to do
+BUSY = 0.5  # of a worker's credit in use: below that it needs whatever comes to fill its batches
+IDLE = 1 / 16  # below that the device has less than a batch to do
 
 
 class _Held(Struct, eq=False):

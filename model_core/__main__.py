@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         if options.device_cpu:
-            cores.leave(options.device_cpu)
+            with cores.on(options.device_cpu):  # or its thread would find out that it cannot
+                pass
         server = WorkerServer(
             load,
             listen=options.listen,
@@ -65,8 +66,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch")
     parser.add_argument(
         "--device-cpu", type=_cores, default=frozenset(), metavar="CORES",
-        help="keep the thread that runs the models, and torch's, on these cores, as in 0 or 2,3 or 0-3, and all other "
-        "threads off them (default: any core); sets --threads to their number",
+        help="keep the thread that runs the models, and torch's, on these cores, as in 0 or 2,3 or 0-3 (default: any "
+        "core; `taskset` keeps the other threads off them); sets --threads to their number",
     )
     parser.add_argument(
         "--retrieval", choices=("auto", "exact", "approximate"), default="auto",

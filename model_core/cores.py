@@ -1,7 +1,9 @@
-"""Which CPU cores the worker's threads run on. Linux: affinity belongs to a thread, and a new thread inherits it."""
+"""Which CPU cores threads run on. Linux: affinity belongs to a thread, and a new thread inherits it."""
 
 import os
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 
 
 class CoresError(ValueError):
@@ -19,14 +21,31 @@ def parse(text: str) -> frozenset[int]:
     return frozenset(cores)
 
 
-def leave(cores: AbstractSet[int]) -> None:
-    """Move the calling thread, and those that it starts from now on, off these cores. Raises CoresError."""
+def affinity() -> frozenset[int]:
+    """Where the calling thread may run. Raises CoresError."""
     if not hasattr(os, "sched_setaffinity"):
         raise CoresError("cores can be chosen on Linux only")
-    rest = os.sched_getaffinity(0) - cores
+    return frozenset(os.sched_getaffinity(0))
+
+
+@contextmanager
+def on(cores: AbstractSet[int]) -> Iterator[None]:
+    """Have the calling thread, and what it starts meanwhile, on these cores. Raises CoresError."""
+    before = affinity()
+    take(cores)
+    try:
+        yield
+    finally:
+        take(before)
+
+
+def leave(cores: AbstractSet[int]) -> None:
+    """Move the calling thread, and those that it starts from now on, off these cores. Raises CoresError."""
+    rest = affinity() - cores
     if not rest:
         raise CoresError("no other core is left to this process: its other threads need one")
-    take(cores)  # so that who cannot have them learns it now
+    with on(cores):  # so that who cannot have them learns it now
+        pass
     take(rest)
 
 

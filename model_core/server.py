@@ -51,7 +51,10 @@ SILENT_AFTER_S = 10.0  # twenty heartbeats of a client
 DRAIN_S = 10.0  # below the 30 s that Kubernetes and the 15 s that our supervisor wait before they kill
 DRAIN_QUIET_S = 0.2  # for requests that were under way when the clients were told
 RECEIVE_AT_ONCE = 256  # then replies get their turn
-BATCHES_PER_CLIENT = 4  # one on the device, one prefetched, two whose requests and replies are under way
+# One on the device, one prefetched, two whose requests and replies are under way; and as many more as it takes that
+# full batches of one length can be chosen (docs/performance.md).
+BATCHES_PER_CLIENT = 16
+MAX_IN_FLIGHT = 1024  # as many requests as a message may hold, see `sockets.MAX_MESSAGE_BYTES`
 
 EXIT_DRAINED = 0
 EXIT_FAILED = 1
@@ -142,7 +145,7 @@ class WorkerServer:
 
     def _become_ready(self, loaded: Loaded) -> None:
         self._models = loaded.models
-        self._max_in_flight = BATCHES_PER_CLIENT * loaded.max_batch
+        self._max_in_flight = min(BATCHES_PER_CLIENT * loaded.max_batch, MAX_IN_FLIGHT)
         self._ready_s = self._clock()
         for client in list(self._clients.values()):
             self._send_ready(client)

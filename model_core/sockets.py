@@ -10,7 +10,7 @@ import zmq
 
 from schemas.inference import PROTOCOL, ToAgent, to_agent_encoder
 
-MAX_MESSAGE_BYTES = 16 << 20  # 1024 requests of 16 kB, far above what `max_in_flight` allows
+MAX_MESSAGE_BYTES = 16 << 20  # 1024 requests of 16 kB: a state of 128 events is half of that
 
 
 class Sockets:

@@ -36,7 +36,7 @@ MAX_QUEUED_CHUNKS = 16  # 4,096 records ahead of the agent keep it busy over a f
 # Below it, a pause lets records gather: a fetch costs broker, consumer thread and agent some 0.3 ms whatever it brings.
 # From it on there is a backlog, and no hurry is too great.
 SMALL_FETCH_RECORDS = 64
-PAUSE_S = 0.003
+PAUSE_S = 0.005
 POLL_S = 0.002  # only while the agent's queue is full, when there is no hurry
 WAIT_EMPTY_S = 25.0  # half of Kafka's usual 60 s for a rebalance, rounded down; what is not done then is read again
 

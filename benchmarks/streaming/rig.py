@@ -1,6 +1,7 @@
 """What is measured: a real worker and real agents on a prefix of their own, who sends to them, and what they answer.
 
-Everything but the worker's device thread keeps off the device's cores. Processes are started and stopped by name; one
+Nothing but the worker runs on the device's cores: its device thread, confined to them, and its other threads, which
+may be there too, as the bare model's collating and wording is. Processes are started and stopped by name; one
 that ends on its own ends the measurement.
 """
 
@@ -25,6 +26,7 @@ from footfall.ledger import Ledger
 from footfall.ledger_reader import LedgerReader
 from footfall.stack import Stack
 from footfall.stack.server import Server
+from model_core import cores
 from model_core.control import WorkerUnreachable, query_stats
 from schemas.control import WorkerStats
 from schemas.settings import ipc_endpoint
@@ -32,9 +34,8 @@ from schemas.settings import ipc_endpoint
 START_S = 120.0  # for anything here to come up, on a busy machine
 ANSWER_S = 60.0  # for everything that was sent to be answered, once nothing more is
 LOOK_S = 0.05
-READ_WAIT_MS = 50  # the ledger may lag: latency comes from time stamps. Fewer fetches leave others more of a core
+READ_WAIT_MS = 200  # the ledger may lag: latency comes from time stamps. Fewer fetches leave others more of a core
 STATS_S = 10.0
-LINGER_MS = 2  # as footfall.replay: at 0 the sender's own requests take a good part of the broker's time
 
 
 class Rig:
@@ -67,8 +68,7 @@ class Rig:
             cleanup.push_async_callback(self.reader.stop)
             await self.reader.start()
             self.sender = await cleanup.enter_async_context(Sender(
-                self._client, self.settings, self.ledger, idempotent=self._stack.broker.kind != "tansu",
-                linger_ms=LINGER_MS,
+                self._client, self.settings, self.ledger, idempotent=self._stack.broker.kind != "tansu"
             ))
             cleanup.push_async_callback(self.stop, *self._names())
             self._cleanup = cleanup.pop_all()
@@ -90,7 +90,7 @@ class Rig:
             "model_core", "--models", *model, "--checkpoint", str(self._checkpoint), "--device", self._device,
             "--listen", self.settings.workers[0], "--control", self._control,
             "--device-cpu", ",".join(map(str, sorted(self.device_cores))),
-        ), self._has_models)
+        ), self._has_models, more_cores=self.device_cores)
 
     async def start_agents(self, budget_s: float) -> None:
         """Start the agents. `budget_s`: how long an event may wait for the model."""
@@ -152,11 +152,17 @@ class Rig:
         return [*self._agent_names(), "worker"]
 
     async def _start(
-        self, name: str, command: tuple[str, ...], probe: Callable[[], bool], environment: dict[str, str] | None = None
+        self, name: str, command: tuple[str, ...], probe: Callable[[], bool],
+        environment: dict[str, str] | None = None, more_cores: frozenset[int] = frozenset(),
     ) -> None:
         server = Server(name, [sys.executable, "-m", *command], self._folder / f"{name}.log", probe)
         self._running[name] = server
-        await asyncio.to_thread(server.start, START_S, environment)
+
+        def start() -> None:
+            with cores.on(cores.affinity() | more_cores):
+                server.start(START_S, environment)
+
+        await asyncio.to_thread(start)
 
     def _has_models(self) -> bool:
         try:

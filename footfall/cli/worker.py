@@ -22,7 +22,7 @@ control_option = click.option(
 @click.option("--listen", metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where `stats` and `reload` reach it.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
-@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3; others keep off.")
+@click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
 @click.option(
     "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),

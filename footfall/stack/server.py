@@ -40,7 +40,9 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
-            start_new_session=True,  # Ctrl-C in our terminal is ours to handle
+            # Ctrl-C in our terminal is ours to handle. No session of its own: Linux gives each of those an equal share of
+            # a core (autogroup), and half of it to one with threads on two cores
+            process_group=0,
         )
         try:
             self.pid = int(cast("IO[bytes]", self._guard.stdout).readline() or 0)

@@ -32,6 +32,10 @@ MAX_PENDING = 4096
 SHARE = 0.05
 USUAL = 1 / 16  # how much the newest batch counts in what is usual
 
+# What one batch more costs besides its time on the device: to be collated and worded, messages, a write and records of
+# its own (1.3 ms of CPU in the worker and as much in the agent on a busy machine, docs/performance.md).
+BATCH_S = 0.001
+
 LEAD = 1.5  # times the usual time to collate, so that a batch is seldom late for the device
 LEAD_S = 0.001  # to wake and to hand over
 
@@ -113,62 +117,74 @@ class _Queue:
                 heads.append(waiting[0])
         return min(heads, key=_deadline, default=None)
 
-    def next_length(self) -> int:
-        """What the next batch is padded to."""
-        first = self.first()
-        return self.batching.padded(first.tokens) if first else self.batching.lengths[-1]
+    def shape(self) -> tuple[int, int]:
+        """What the next batch is padded to, and how many it holds of those who wait.
 
-    def next_size(self) -> int:
-        """How many the next batch may hold, of those who wait."""
-        length, n = self.next_length(), 0
-        room = self.batching.room(length)
-        for at in self._up_to(length):
-            n += min(len(self._waiting[at]), room - n) if self._joins(at, length, n) else 0
-        return max(1, n)
+        It is of the first one's length, or of the longest at which all who wait as the first one does join in.
+        """
+        first = self.first()
+        if first is None:
+            return self.batching.lengths[-1], 0
+        own = self.batching.padded(first.tokens)
+        for length in reversed(self._waiting):
+            if length > own and self._waiting[length]:
+                joining = dict(self._joining(length, 0))
+                if joining.get(own) == len(self._waiting[own]):
+                    return length, sum(joining.values())
+            elif length == own:
+                break
+        return own, sum(more for _, more in self._joining(own, 0))
 
     def full(self) -> bool:
         """Whether the next batch would be full."""
-        return self.first() is not None and self.next_size() == self.batching.room(self.next_length())
+        length, n = self.shape()
+        return n == self.batching.room(length)
 
     def calm(self) -> bool:
         """Whether the next batch would be no larger than is usual here."""
-        return not self.full() and self.next_size() <= self.usual
+        return not self.full() and self.shape()[1] <= self.usual
 
     def step_s(self) -> float:
         """What the next batch is expected to take."""
-        return self.cost.mean_s(self.next_length(), self.next_size())
+        length, n = self.shape()
+        return self.cost.mean_s(length, max(1, n))
 
-    def lead_s(self) -> float:
-        """How long the next batch takes from here to the device."""
-        return LEAD * self.collating.mean_s(self.next_size()) + LEAD_S
+    def bind_s(self, free_s: float) -> float:
+        """When to bind the next batch, so that it is collated when the device is free."""
+        return free_s - LEAD * self.collating.mean_s(self.shape()[1]) - LEAD_S
 
     def due_s(self) -> float:
         """When a deferred model's next batch should be bound, full or not: the device may be busy for as long again."""
-        first, length = self.first(), self.next_length()
+        first, (length, _) = self.first(), self.shape()
         return first.deadline_s - 2 * self.cost.bound_s(length, self.batching.room(length)) if first else math.inf
 
-    def take(self, length: int, n: int, room: int) -> Iterator[Pending]:
-        """Wanted requests for a batch of this length that holds n, until it has `room`: its own, then shorter ones."""
-        for at in self._up_to(length):
+    def take(self, length: int, n: int) -> Iterator[Pending]:
+        """Wanted requests for a batch of this length that holds n, until it is full: its own, then shorter ones."""
+        room = self.batching.room(length)
+        for at, _ in self._joining(length, n):
             waiting = self._waiting[at]
-            if not self._joins(at, length, n):
-                continue
             while waiting and n < room:
                 pending = waiting.popleft()
                 if pending.wanted:
                     n += 1
                     yield pending
 
-    def _up_to(self, length: int) -> list[int]:
-        """Lengths, the longest first."""
-        return [at for at in reversed(self._waiting) if at <= length]
+    def _joining(self, length: int, n: int) -> Iterator[tuple[int, int]]:
+        """Who joins a batch of this length that holds n: lengths, the longest first, and how many of each."""
+        for at, waiting in reversed(self._waiting.items()):
+            more = min(len(waiting), self.batching.room(length) - n) if at <= length else 0
+            if more and (at == length or self._joins(at, length, n, more)):
+                n += more
+                yield at, more
 
-    def _joins(self, at: int, length: int, n: int) -> bool:
-        """Whether what waits at a shorter length costs less in a batch of n of this length than in one of its own."""
-        if at == length or self.batching.service is Service.CONTINUOUS:
+    def _joins(self, at: int, length: int, n: int, more: int) -> bool:
+        """Whether so many of a shorter length cost less in a batch of n of this length than in one of their own."""
+        if self.batching.service is Service.CONTINUOUS:
             return True
-        more = min(len(self._waiting[at]), self.batching.room(length) - n)
-        return self.cost.mean_s(length, n + more) - self.cost.mean_s(length, n) <= self.cost.mean_s(at, more)
+        apart_s = self.cost.mean_s(at, more)
+        if more == len(self._waiting[at]):
+            apart_s += BATCH_S
+        return self.cost.mean_s(length, n + more) - self.cost.mean_s(length, n) <= apart_s
 
 
 class Backlog:
@@ -208,7 +224,7 @@ class Backlog:
         others = [name for name in working if self._service(name) is not Service.EAGER]
         if eager:
             queue = self._queues[eager[0]]
-            bind_s = free_s - queue.lead_s()
+            bind_s = queue.bind_s(free_s)
             if bind_s > now_s and not queue.full():
                 return Later(bind_s)
             pressing = [name for name in others if self._presses(name, now_s)]
@@ -217,7 +233,7 @@ class Backlog:
             return self._eager(eager[0], now_s, free_s)
         ready = [name for name in others if self._ready(name, now_s)]
         if ready:
-            bind_s = free_s - self._queues[ready[0]].lead_s()
+            bind_s = self._queues[ready[0]].bind_s(free_s)
             return Later(bind_s) if bind_s > now_s else self._other(ready[0], now_s, free_s)
         return Later(min(self._queues[name].due_s() for name in others)) if others else None
 
@@ -262,7 +278,7 @@ class Backlog:
         took_s = queue.step_s()
         if queue.batching.service is Service.CONTINUOUS:
             length = queue.batching.lengths[-1]
-            plan = Plan(name, tuple(queue.take(length, queue.active, queue.batching.room(length))), (), length)
+            plan = Plan(name, tuple(queue.take(length, queue.active)), (), length)
         else:
             plan = _form(name, queue, now_s, free_s)
         if plan.batch or queue.active:
@@ -272,11 +288,10 @@ class Backlog:
 
 def _form(name: str, queue: _Queue, now_s: float, free_s: float) -> Plan:
     """A batch without those that it would answer too late; others take their place."""
-    length = queue.next_length()
-    room = queue.batching.room(length)
+    length, _ = queue.shape()
     batch: list[Pending] = []
     shed: list[Pending] = []
-    while more := list(queue.take(length, len(batch), room)):
+    while more := list(queue.take(length, len(batch))):
         batch += more
         done_s = max(now_s, free_s) + queue.cost.bound_s(length, len(batch))
         late = [pending for pending in batch if pending.deadline_s <= done_s]
@@ -286,7 +301,7 @@ def _form(name: str, queue: _Queue, now_s: float, free_s: float) -> Plan:
             break
     if not batch and free_s <= now_s:
         # by the estimate nothing can be in time, and the device is idle: try, or the estimate is never mended
-        batch = [pending for pending in shed if pending.deadline_s > now_s][-room:]
+        batch = [pending for pending in shed if pending.deadline_s > now_s][-queue.batching.room(length) :]
         tried = {id(pending) for pending in batch}
         shed = [pending for pending in shed if id(pending) not in tried]
     return Plan(name, tuple(batch), tuple(shed), length)

@@ -14,7 +14,7 @@ from schemas.inference import ModelInfo, Ready, RecommendResult, Replies, Reply,
 from tests.worker.simulation import STATE, Load, Running, Simulation
 
 MODEL, EPOCH = "m", "e"
-BATCHES_PER_CLIENT = 4
+BATCHES_PER_CLIENT = 16
 
 
 @dataclass

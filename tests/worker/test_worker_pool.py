@@ -199,8 +199,8 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
 def test_what_is_not_urgent_finds_room_until_the_workers_have_a_batch_to_do() -> None:
     pool = WorkerPool("m", 2)
     assert pool.spare == 0
-    pool.ready(0, ready("a", max_in_flight=8))
-    pool.ready(1, ready("b", max_in_flight=16))
+    pool.ready(0, ready("a", max_in_flight=32))
+    pool.ready(1, ready("b", max_in_flight=64))
     assert pool.spare == 2 + 4
     for request_id in range(3):
         pool.submit(request_id, 0, STATE, 9.0)

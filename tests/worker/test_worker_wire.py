@@ -112,17 +112,17 @@ def test_more_than_max_in_flight_is_shed_and_a_repeated_id_is_answered_once(proc
     processes.start("--stub-ms", "50", "--max-batch", "2")
     with Wire(processes.endpoint()) as wire:
         ready = wire.hello()
-        assert ready.max_in_flight == 8
-        requests = tuple(RecommendRequest(i, PLENTY_MS, 0, state()) for i in range(10))
+        assert ready.max_in_flight == 32
+        requests = tuple(RecommendRequest(i, PLENTY_MS, 0, state()) for i in range(34))
         wire.send(Submit(ready.epoch, "stub", requests))
         wire.send(Submit(ready.epoch, "stub", requests[:3]))
         replies: list[Reply] = []
-        while len(replies) < 10:
+        while len(replies) < 34:
             message = wire.receive()
             assert isinstance(message, Replies)
             replies += message.replies
-        assert sorted(reply.id for reply in replies) == list(range(10))
-        assert {reply.id for reply in replies if isinstance(reply, Shed)} == {8, 9}
+        assert sorted(reply.id for reply in replies) == list(range(34))
+        assert {reply.id for reply in replies if isinstance(reply, Shed)} == {32, 33}
         wire.send(Ping(1))
         assert wire.receive() == Pong(1)
 
