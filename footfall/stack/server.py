@@ -40,8 +40,8 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
-            # Ctrl-C in our terminal is ours to handle. No session of its own: Linux gives each of those an equal share of
-            # a core (autogroup), and half of it to one with threads on two cores
+            # Ctrl-C in our terminal is ours to handle. No session of its own: Linux gives each of those an equal share
+            # of a core (autogroup), and half of it to one with threads on two cores
             process_group=0,
         )
         try:

@@ -19,15 +19,16 @@ from model_core.recommender.device import Output
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_COUNTERS, MAX_TOKENS, gap_bucket
 from model_core.recommender.index import IndexMissingError
 from model_core.recommender.purchase_log import Float32s, Int64s
-from model_core.recommender.scoring import KINDS, REPEAT, Batch, Best
+from model_core.recommender.scoring import Batch, Best
 from model_core.recommender.serving import Precision, Retrieval, prepare
+from model_core.recommender.wording import Wording
 from model_core.runner import Batching, CheckpointError, InvalidInput
 from schemas.inference import RecommendRequest, RecommendResult, UserState, history_lines, user_state_decoder
-from schemas.results import Reason, RecommendedItem
 
 MAX_BATCH = {"cpu": 64, "cuda": 256}  # on a CPU a larger batch leaves the cache: 1.8 -> 2.8 ms per user
 LENGTHS = (1, 16, 32, 64, 96, MAX_TOKENS)  # histories are padded to the next of these: few shapes to warm
 GRAPH_USERS = (1, 4, 16, 64, 128, 256)  # on a GPU batches are padded to the next of these
+MAX_TIME_MS = 2.0**53  # above that, the numbers of the cache are no whole ones
 HASH_SUFFIX = 17  # ":" and 16 hex digits at the end of a history member
 
 
@@ -51,6 +52,7 @@ class RecommenderRunner:
         self.device = torch.device(device)
         self.batching = Batching(MAX_BATCH.get(self.device.type, MAX_BATCH["cpu"]), LENGTHS)
         self._item_ids = checkpoint.description.item_ids
+        self._wording = Wording(self._item_ids)
         self._start = len(self._item_ids)
         self._codes = {item_id: code for code, item_id in enumerate(self._item_ids)}
         self._model = checkpoint.model
@@ -132,9 +134,12 @@ class RecommenderRunner:
             events += [kind(name, -1) for name, _, _ in members]
             times += history[::-2]
         try:
-            time_ms = np.array([int(float(time)) for time in times], np.int64)
-        except (ValueError, OverflowError):
-            raise InvalidInput("a history time is not a number of milliseconds") from None
+            time = np.array(list(map(float, times)))
+        except ValueError:
+            time = np.array([np.nan])
+        if not (np.abs(time) < MAX_TIME_MS).all():
+            raise InvalidInput("a history time is not a number of milliseconds")
+        time_ms = time.astype(np.int64)
         item, event = np.array(items, np.int64), np.array(events, np.int64)
         user = np.repeat(np.arange(len(histories)), [len(history) // 2 for history in histories])
         known = (item >= 0) & (event >= 0)
@@ -168,24 +173,7 @@ class RecommenderRunner:
 
     def split(self, requests: Sequence[RecommendRequest], output: Output[Best]) -> list[RecommendResult]:
         """One result per request, in their order."""
-        best = output.ready()
-        rows = zip(
-            requests,
-            best.item.tolist(),
-            best.score.double().numpy().round(6).tolist(),
-            best.kind.tolist(),
-            best.evidence.tolist(),
-            strict=True,
-        )
-        return [
-            RecommendResult.of(request.id, [self._candidate(*of) for of in zip(*columns, strict=True)])
-            for request, *columns in rows
-        ]
-
-    def _candidate(self, code: int, score: float, kind: int, evidence: Sequence[int]) -> RecommendedItem:
-        ids = self._item_ids
-        of = (code,) if kind == REPEAT else evidence
-        return RecommendedItem(ids[code], score, Reason(KINDS[kind], tuple([ids[n] for n in of if n >= 0])))
+        return self._wording.results([request.id for request in requests], output.ready())
 
     def example_batches(self) -> Iterable[list[RecommendRequest]]:
         """Every padded length, with one user and with a full batch."""
