@@ -1,6 +1,6 @@
 """The batch policy: whom a batch holds, when it is bound, who is dropped, and whose turn it is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -170,19 +170,28 @@ def test_a_batch_is_of_one_length_topped_up_from_shorter_ones_within_its_tokens(
     assert (second.length, [p.request.id for p in second.batch]) == (16, [3, 4])
 
 
-@pytest.mark.parametrize(("short", "joined"), [(2, 2), (10, 0)])
-def test_shorter_requests_join_a_batch_where_they_cost_less_there_than_apart(short: int, joined: int) -> None:
+def sizes_of_batches(tokens: Sequence[int]) -> list[tuple[int, int]]:
+    """Length and size of each batch of requests that waited in this order."""
     cost = CostModel((16, 64))
     for n in (1, 32):
         cost.observe(16, n, 0.001 + 0.0001 * n)
         cost.observe(64, n, 0.001 + 0.0004 * n)
     client, backlog = Client(b"a", 0.0), Backlog({"m": Batching(32, (16, 64))}, {"m": cost})
-    for request_id in range(short + 1):
+    for request_id, of in enumerate(tokens):
         client.outstanding.add(request_id)
-        tokens = 16 if request_id else 64
-        backlog.add("m", Pending(client, RecommendRequest(request_id, 0, 0, STATE), 10.0 + request_id, tokens))
-    sizes = [(plan.length, len(plan.batch)) for plan in plans(backlog)]
-    assert sizes == ([(64, 1 + joined)] if joined else [(64, 1), (16, short)])
+        backlog.add("m", Pending(client, RecommendRequest(request_id, 0, 0, STATE), 10.0 + request_id, of))
+    return [(plan.length, len(plan.batch)) for plan in plans(backlog)]
+
+
+def test_shorter_requests_join_a_batch_where_they_cost_less_there_than_apart() -> None:
+    assert sizes_of_batches([64, *[16] * 2]) == [(64, 3)]
+    assert sizes_of_batches([64, *[16] * 10]) == [(64, 1), (16, 10)]
+
+
+def test_a_batch_holds_longer_requests_than_its_first_where_that_saves_a_batch() -> None:
+    assert sizes_of_batches([16, 16, *[64] * 10]) == [(64, 12)]
+    assert sizes_of_batches([*[16] * 10, 64]) == [(16, 10), (64, 1)]
+    assert sizes_of_batches([*[16] * 4, *[64] * 29]) == [(16, 4), (64, 29)]  # not all would find room there
 
 
 def test_deferred_work_waits_for_a_full_batch_until_its_time_is_running_out() -> None:

@@ -127,6 +127,12 @@ def test_more_than_max_in_flight_is_shed_and_a_repeated_id_is_answered_once(proc
         assert wire.receive() == Pong(1)
 
 
+def test_a_client_may_never_have_more_outstanding_than_a_message_may_hold(processes: Processes) -> None:
+    processes.start("--max-batch", "100")
+    with Wire(processes.endpoint()) as wire:
+        assert wire.hello().max_in_flight == 1024
+
+
 def test_a_client_that_says_hello_again_starts_with_nothing_outstanding(processes: Processes) -> None:
     processes.start("--stub-ms", "300", "--max-batch", "1")
     with Wire(processes.endpoint()) as wire:
