@@ -1,10 +1,11 @@
 """`python -m benchmarks.pipeline --json FILE`: the whole path beside the bare model, and its latency below capacity.
 
-The shipped recommender in a worker process, agents, broker and cache, all real. The device's thread has a core to
-itself (`model_core --device-cpu`), everything else has the others. Each round: a backlog is drained; the bare model
-(`benchmarks.streaming.bare`) answers the same requests on the same core; events come at shares of the drained rate, as
-a Poisson process; the same at half load with a null model in the worker's place. Every event is of a user who has
-nothing in flight, so that each takes an inference of its own.
+The shipped recommender in a worker process, agents, broker and cache, all real. The device's thread has a core
+(`model_core --device-cpu`), which it shares with the worker's other threads at most; everything else has the others.
+Each round: a backlog is drained; the bare model (`benchmarks.streaming.bare`) answers the same requests on the same
+core; events come at shares of the drained rate, as a Poisson process, once agents have met all users; the same at half
+load with a null model in the worker's place. Every event is of a user who has nothing in flight, so that each takes an
+inference of its own.
 """
 
 import argparse
@@ -59,7 +60,7 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
                 beside_busy = await bare.rates(sample, best.batching)
             say(f"    drained {drained.eps:,.0f}/s, bare {rates.loop_eps:,.0f}/s, beside busy cores "
                 f"{beside_busy.loop_eps:,.0f}/s")
-            loads, null_model = await _loads(rig, inputs, drained.eps, options, number)
+            loads, null_model = await _loads(rig, inputs, len(crowd.users), drained.eps, options, number)
             rounds.append(Round(
                 drained=drained, bare=rates, beside_busy=beside_busy, loads=loads, null_model=null_model
             ))
@@ -76,14 +77,14 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
 
 
 async def _loads(
-    rig: Rig, inputs: Iterator[Input], capacity_eps: float, options: argparse.Namespace, number: int
+    rig: Rig, inputs: Iterator[Input], users: int, capacity_eps: float, options: argparse.Namespace, number: int
 ) -> tuple[dict[float, Offered], Offered]:
-    """All loads with the model, and half of the capacity with a null model."""
+    """All loads with the model, and half of the capacity with a null model, by agents that have met all users."""
+    seed = options.seed + number
 
     async def load(share: float) -> Offered:
         offered = await offer(
-            rig, inputs, share * capacity_eps, warm_s=WARM_SHARE * options.seconds, seconds=options.seconds,
-            seed=options.seed + number,
+            rig, inputs, share * capacity_eps, warm_s=WARM_SHARE * options.seconds, seconds=options.seconds, seed=seed
         )
         latency = offered.steady.latency
         say(f"    {share:.0%}: {offered.eps:,.0f}/s, p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms, batches of "
@@ -92,6 +93,8 @@ async def _loads(
 
     await rig.start_agents(rig.settings.budget_s)
     await rig.answering(inputs)
+    half_eps = HALF * capacity_eps
+    await offer(rig, inputs, half_eps, warm_s=users / half_eps, seconds=1.0, seed=seed)
     loads = {share: await load(share) for share in SHARES}
     await rig.stop("worker")
     await rig.start_worker(stub_ms=0.0)

@@ -38,7 +38,7 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
     made.add_argument(
         "--device-cpu", type=cores.parse, default=frozenset({0}), metavar="CORES",
-        help="of the thread that runs the model; everything else keeps off them (default: 0)",
+        help="of the thread that runs the model; nothing else but the worker's other threads may use them (default: 0)",
     )
     made.add_argument("--checkpoint", type=Path, default=DEMO_CHECKPOINT, metavar="DIR")
     made.add_argument("--agents", type=int, default=1, metavar="N", help="processes")
