@@ -1,9 +1,10 @@
 """`python -m benchmarks.overload --factor 1.5 --json FILE`: what is answered, by whom and when, beyond capacity.
 
-Agents, broker, cache and a worker with the shipped recommender, all real, on the cores as in `benchmarks.pipeline`.
-Each round: a backlog is drained, which gives the capacity; then `--factor` times as many events come, as a Poisson
-process, twice: each of a user who has nothing in flight (coalescing off), and of so few users that events of one meet
-(coalescing on). Shares are those of the steady state, after a warm-up in which the queues fill.
+Agents, broker, cache and a worker with the shipped recommender, all real, on the cores as in `benchmarks.pipeline`; but
+with small batches, or two cores could not bring more than the model answers. Each round: a backlog is drained, which
+gives the capacity; then `--factor` times as many events come, as a Poisson process, twice: each of a user who has
+nothing in flight (coalescing off), and of so few users that events of one meet (coalescing on). Shares are those of the
+steady state, after a warm-up in which the queues fill.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from footfall.stack import Stack
 
 FIRST = 1_000  # events: a first look at the capacity, and a warm-up
 WARM_BUDGETS = 2.5  # until the queues hold what they will
+MAX_BATCH = 2  # in full batches a model on one of two cores answers all that the other core can bring
 MEETING_S = 1.0  # coalescing on: of so many users' events as the model answers in this time
 
 
@@ -35,7 +37,7 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
         stack, folder, checkpoint=options.checkpoint, device=options.device, device_cores=options.device_cpu,
         agents=options.agents,
     ) as rig:
-        await rig.start_worker(options.stub_ms)
+        await rig.start_worker(options.stub_ms, options.max_batch)
         await crowd.load(rig.settings, FIRST)
         inputs, long_s = crowd.in_turn(), 10 * options.backlog_s
         first = await drain(rig, inputs, FIRST, budget_s=long_s, drop_s=0.0)
@@ -55,7 +57,7 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
             rounds.append(Round(capacity=capacity, off=off, on=on, meeting_users=meeting))
         (model,) = (await rig.stats()).models
         return figures(rounds, await rig.lost(), rig.settings.budget_s) | {
-            "factor": options.factor, "stub_ms": options.stub_ms,
+            "factor": options.factor, "stub_ms": options.stub_ms, "max_batch": options.max_batch,
             "model": {"name": model.name, "version": model.version},
             "device": options.device, "device_cores": sorted(options.device_cpu), "other_cores": command.own_cores(),
             "agents": options.agents, "users": len(crowd.users), "drain_budget_s": long_s, "warm_s": warm_s,
@@ -85,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--factor", type=float, default=1.5, metavar="X", help="of the capacity, what is offered")
     parser.add_argument("--backlog-s", type=float, default=30.0, metavar="S", help="about how long a drain takes")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of each overload")
+    parser.add_argument(
+        "--max-batch", type=int, default=MAX_BATCH, metavar="N",
+        help=f"of the worker, so that the model is what is overloaded, and not its neighbours (default: {MAX_BATCH})",
+    )
     parser.add_argument(
         "--stub-ms", type=float, metavar="MS",
         help="a stand-in model that sleeps for so long per batch of 64: what the rest does, whatever the device",
