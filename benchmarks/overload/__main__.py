@@ -27,6 +27,8 @@ from footfall.stack import Stack
 FIRST = 1_000  # events: a first look at the capacity, and a warm-up
 WARM_BUDGETS = 2.5  # until the queues hold what they will
 MAX_BATCH = 2  # in full batches a model on one of two cores answers all that the other core can bring
+BUDGET_S = 2.0  # from an event to its answer in Redis
+WAIT_S = 1.0  # of it, for the model; the rest is for taking in and storing, on cores that are full
 MEETING_S = 1.0  # coalescing on: of so many users' events as the model answers in this time
 
 
@@ -41,7 +43,7 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
         await crowd.load(rig.settings, FIRST)
         inputs, long_s = crowd.in_turn(), 10 * options.backlog_s
         first = await drain(rig, inputs, FIRST, budget_s=long_s, drop_s=0.0)
-        warm_s = WARM_BUDGETS * rig.settings.budget_s
+        warm_s = WARM_BUDGETS * BUDGET_S
         needed = math.ceil(options.factor * first.eps * (warm_s + options.seconds))
         say(f"about {first.eps:,.0f}/s; {min(needed, command.MAX_USERS):,} users get their pasts")
         await crowd.load(rig.settings, min(needed, command.MAX_USERS))
@@ -56,8 +58,8 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
             on = await _overload(rig, crowd.at_random(meeting), capacity.eps, warm_s, number, options)
             rounds.append(Round(capacity=capacity, off=off, on=on, meeting_users=meeting))
         (model,) = (await rig.stats()).models
-        return figures(rounds, await rig.lost(), rig.settings.budget_s) | {
-            "factor": options.factor, "stub_ms": options.stub_ms, "max_batch": options.max_batch,
+        return figures(rounds, await rig.lost(), BUDGET_S) | {
+            "factor": options.factor, "wait_s": WAIT_S, "stub_ms": options.stub_ms, "max_batch": options.max_batch,
             "model": {"name": model.name, "version": model.version},
             "device": options.device, "device_cores": sorted(options.device_cpu), "other_cores": command.own_cores(),
             "agents": options.agents, "users": len(crowd.users), "drain_budget_s": long_s, "warm_s": warm_s,
@@ -70,7 +72,7 @@ async def _overload(
     rig: Rig, inputs: Iterator[Input], capacity_eps: float, warm_s: float, number: int, options: argparse.Namespace
 ) -> Offered:
     """With agents that owe nobody anything."""
-    await rig.start_agents(rig.settings.budget_s)
+    await rig.start_agents(WAIT_S)
     await rig.answering(inputs)
     offered = await offer(
         rig, inputs, options.factor * capacity_eps, warm_s=warm_s, seconds=options.seconds, seed=options.seed + number
