@@ -1,13 +1,14 @@
 """`python -m benchmarks.overload --factor 1.5 --json FILE`: what is answered, by whom and when, beyond capacity.
 
-Agents, broker, cache and a worker with the shipped recommender, all real, on the cores as in `benchmarks.pipeline`; but
-with small batches, or two cores could not bring more than the model answers. Each round: a backlog is drained, which
-gives the capacity; then `--factor` times as many events come, as a Poisson process, twice: each of a user who has
-nothing in flight (coalescing off), and of so few users that events of one meet (coalescing on). Shares are those of the
-steady state, after a warm-up in which the queues fill.
+Agents, broker, cache and worker, all real, on the cores as in `benchmarks.pipeline`; but the model is a larger one, of
+random weights (`benchmarks/overload/large.py`): more than the shipped one answers, two cores could not bring. Each
+round: a backlog is drained, which gives the capacity; then `--factor` times as many events come, as a Poisson process,
+twice: each of a user who has nothing in flight (coalescing off), and of so few users at a time that events of one meet
+(coalescing on). Shares are those of the steady state, after a warm-up in which the queues fill.
 """
 
 import argparse
+import asyncio
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from benchmarks import reports
 from benchmarks.faults.traffic import Input
+from benchmarks.overload.large import make_large
 from benchmarks.overload.report import Round, draw, figures, table
 from benchmarks.reports import say
 from benchmarks.streaming import command
@@ -23,23 +25,26 @@ from benchmarks.streaming.crowd import Crowd, item_ids
 from benchmarks.streaming.phases import Offered, drain, offer
 from benchmarks.streaming.rig import Rig
 from footfall.stack import Stack
+from model_core.registry import DEMO_CHECKPOINT
 
 FIRST = 1_000  # events: a first look at the capacity, and a warm-up
 WARM_BUDGETS = 2.5  # until the queues hold what they will
-MAX_BATCH = 2  # in full batches a model on one of two cores answers all that the other core can bring
 BUDGET_S = 2.0  # from an event to its answer in Redis
 WAIT_S = 1.0  # of it, for the model; the rest is for taking in and storing, on cores that are full
+CLICKS = 8  # of a visitor, coalescing on
 MEETING_S = 1.0  # coalescing on: of so many users' events as the model answers in this time
 
 
 async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """All rounds, from an empty prefix to the report."""
-    crowd = Crowd("u", item_ids(options.checkpoint), options.seed)
+    if (checkpoint := options.checkpoint) is None:
+        checkpoint = await asyncio.to_thread(make_large, DEMO_CHECKPOINT, folder / "large", options.seed)
+    crowd = Crowd("u", item_ids(checkpoint), options.seed)
     async with Rig(
-        stack, folder, checkpoint=options.checkpoint, device=options.device, device_cores=options.device_cpu,
+        stack, folder, checkpoint=checkpoint, device=options.device, device_cores=options.device_cpu,
         agents=options.agents,
     ) as rig:
-        await rig.start_worker(options.stub_ms, options.max_batch)
+        await rig.start_worker(options.stub_ms)
         await crowd.load(rig.settings, FIRST)
         inputs, long_s = crowd.in_turn(), 10 * options.backlog_s
         first = await drain(rig, inputs, FIRST, budget_s=long_s, drop_s=0.0)
@@ -55,11 +60,11 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
             say(f"    capacity {capacity.eps:,.0f}/s")
             off = await _overload(rig, inputs, capacity.eps, warm_s, number, options)
             meeting = min(len(crowd.users), math.ceil(MEETING_S * capacity.eps))
-            on = await _overload(rig, crowd.at_random(meeting), capacity.eps, warm_s, number, options)
+            on = await _overload(rig, crowd.visits(meeting, CLICKS), capacity.eps, warm_s, number, options)
             rounds.append(Round(capacity=capacity, off=off, on=on, meeting_users=meeting))
         (model,) = (await rig.stats()).models
         return figures(rounds, await rig.lost(), BUDGET_S) | {
-            "factor": options.factor, "wait_s": WAIT_S, "stub_ms": options.stub_ms, "max_batch": options.max_batch,
+            "factor": options.factor, "wait_s": WAIT_S, "stub_ms": options.stub_ms,
             "model": {"name": model.name, "version": model.version},
             "device": options.device, "device_cores": sorted(options.device_cpu), "other_cores": command.own_cores(),
             "agents": options.agents, "users": len(crowd.users), "drain_budget_s": long_s, "warm_s": warm_s,
@@ -90,13 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backlog-s", type=float, default=30.0, metavar="S", help="about how long a drain takes")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of each overload")
     parser.add_argument(
-        "--max-batch", type=int, default=MAX_BATCH, metavar="N",
-        help=f"of the worker, so that the model is what is overloaded, and not its neighbours (default: {MAX_BATCH})",
-    )
-    parser.add_argument(
         "--stub-ms", type=float, metavar="MS",
         help="a stand-in model that sleeps for so long per batch of 64: what the rest does, whatever the device",
     )
+    parser.set_defaults(checkpoint=None)
     return command.main(parser, arguments, measure, draw, table)
 
 

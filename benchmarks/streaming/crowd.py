@@ -60,11 +60,15 @@ class Crowd:
             self._turn += 1
             yield self._click(user)
 
-    def at_random(self, count: int) -> Iterator[Input]:
-        """Clicks of the first `count` users, so that those of one user meet."""
-        some = self.users[:count]
-        while True:
-            yield self._click(self._chance.choice(some))
+    def visits(self, at_once: int, clicks: int) -> Iterator[Input]:
+        """Clicks of so many users in random order, so that those of one user meet; of the next ones after so many each.
+
+        Histories stay about as long as they were, as those of users who come in turn do.
+        """
+        for start in itertools.count(0, at_once):
+            visitors = [self.users[(start + number) % len(self.users)] for number in range(at_once)]
+            for _ in range(at_once * clicks):
+                yield self._click(self._chance.choice(visitors))
 
     async def requests(self, settings: Settings) -> list[RecommendRequest]:
         """What an agent sends for each user, as of the state that is in Redis now."""

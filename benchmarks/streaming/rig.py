@@ -82,16 +82,15 @@ class Rig:
     def ledger(self) -> Ledger:
         return self.reader.ledger
 
-    async def start_worker(self, stub_ms: float | None = None, max_batch: int | None = None) -> None:
+    async def start_worker(self, stub_ms: float | None = None) -> None:
         """Start a worker; it is ready when this returns. `stub_ms`: a stand-in model, which takes so long a batch."""
-        limit = () if max_batch is None else ("--max-batch", str(max_batch))
         model = ["recommender"]
         if stub_ms is not None:
             model = ["stub", "--stub-name", "recommender", "--stub-ms", str(stub_ms)]
         await self._start("worker", (
             "model_core", "--models", *model, "--checkpoint", str(self._checkpoint), "--device", self._device,
             "--listen", self.settings.workers[0], "--control", self._control,
-            "--device-cpu", ",".join(map(str, sorted(self.device_cores))), *limit,
+            "--device-cpu", ",".join(map(str, sorted(self.device_cores))),
         ), self._has_models, more_cores=self.device_cores)
 
     async def start_agents(self, budget_s: float) -> None:

@@ -74,7 +74,7 @@ def test_figures_are_told_to_people_and_drawn(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_quick_run_has_the_fields_of_the_contract_and_loses_nothing(report: Path, device_core: int) -> None:
     # a stand-in model that is slow enough: the capacity does not hang on what else the machine does
-    arguments = ["--quick", "--stub-ms", "320", "--max-batch", "64", "--factor", "2", "--device-cpu", str(device_core)]
+    arguments = ["--quick", "--stub-ms", "320", "--factor", "2", "--device-cpu", str(device_core)]
     assert main([*arguments, "--json", str(report)]) == 0
     found = json.loads(report.read_bytes())
     assert 0 < found["capacity_eps"] <= 64 / 0.32 * 1.25  # some batches only: their ends are coarse
