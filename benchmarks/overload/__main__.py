@@ -1,10 +1,12 @@
 """`python -m benchmarks.overload --factor 1.5 --json FILE`: what is answered, by whom and when, beyond capacity.
 
 Agents, broker, cache and worker, all real, on the cores as in `benchmarks.pipeline`; but the model is a larger one, of
-random weights (`benchmarks/overload/large.py`): more than the shipped one answers, two cores could not bring. Each
-round: a backlog is drained, which gives the capacity; then `--factor` times as many events come, as a Poisson process,
-twice: each of a user who has nothing in flight (coalescing off), and of so few users at a time that events of one meet
-(coalescing on). Shares are those of the steady state, after a warm-up in which the queues fill.
+random weights (`benchmarks/overload/large.py`): more than the shipped one answers, two cores could not bring.
+
+A backlog is drained before and after each round, which gives its capacity. In the round `--factor` times as many events
+come, as a Poisson process, twice: each of a user who has nothing in flight (coalescing off), and of so few users at a
+time that events of one meet (coalescing on). Shares are those of the steady state, after a warm-up in which the queues
+fill.
 """
 
 import argparse
@@ -22,16 +24,17 @@ from benchmarks.overload.report import Round, draw, figures, table
 from benchmarks.reports import say
 from benchmarks.streaming import command
 from benchmarks.streaming.crowd import Crowd, item_ids
-from benchmarks.streaming.phases import Offered, drain, offer
+from benchmarks.streaming.phases import Drained, Offered, drain, offer
 from benchmarks.streaming.rig import Rig
 from footfall.stack import Stack
 from model_core.registry import DEMO_CHECKPOINT
 
+LONG = 10  # times as long as a drain should take may an event of it wait
 FIRST = 1_000  # events: a first look at the capacity, and a warm-up
 WARM_BUDGETS = 2.5  # until the queues hold what they will
 BUDGET_S = 2.0  # from an event to its answer in Redis
 WAIT_S = 1.0  # of it, for the model; the rest is for taking in and storing, on cores that are full
-CLICKS = 8  # of a visitor, coalescing on
+CLICKS = 4  # of a visitor, coalescing on: few, for what a device needs grows with the histories
 MEETING_S = 1.0  # coalescing on: of so many users' events as the model answers in this time
 
 
@@ -46,31 +49,41 @@ async def measure(stack: Stack, folder: Path, options: argparse.Namespace) -> di
     ) as rig:
         await rig.start_worker(options.stub_ms)
         await crowd.load(rig.settings, FIRST)
-        inputs, long_s = crowd.in_turn(), 10 * options.backlog_s
-        first = await drain(rig, inputs, FIRST, budget_s=long_s, drop_s=0.0)
+        inputs = crowd.in_turn()
+        first = await drain(rig, inputs, FIRST, budget_s=LONG * options.backlog_s, drop_s=0.0)
         warm_s = WARM_BUDGETS * BUDGET_S
         needed = math.ceil(options.factor * first.eps * (warm_s + options.seconds))
         say(f"about {first.eps:,.0f}/s; {min(needed, command.MAX_USERS):,} users get their pasts")
         await crowd.load(rig.settings, min(needed, command.MAX_USERS))
         rounds: list[Round] = []
+        before = await _capacity(rig, inputs, first.eps, options)
         for number in range(1, options.rounds + 1):
             say(f"round {number} of {options.rounds}")
-            events = math.ceil(options.backlog_s * first.eps)
-            capacity = await drain(rig, inputs, events, budget_s=long_s, drop_s=command.drop_s(options.backlog_s))
-            say(f"    capacity {capacity.eps:,.0f}/s")
-            off = await _overload(rig, inputs, capacity.eps, warm_s, number, options)
-            meeting = min(len(crowd.users), math.ceil(MEETING_S * capacity.eps))
-            on = await _overload(rig, crowd.visits(meeting, CLICKS), capacity.eps, warm_s, number, options)
-            rounds.append(Round(capacity=capacity, off=off, on=on, meeting_users=meeting))
+            off = await _overload(rig, inputs, before.eps, warm_s, number, options)
+            meeting = min(len(crowd.users), math.ceil(MEETING_S * before.eps))
+            on = await _overload(rig, crowd.visits(meeting, CLICKS), before.eps, warm_s, number, options)
+            after = await _capacity(rig, inputs, first.eps, options)
+            rounds.append(Round(before=before, off=off, on=on, after=after, meeting_users=meeting))
+            before = after
         (model,) = (await rig.stats()).models
         return figures(rounds, await rig.lost(), BUDGET_S) | {
             "factor": options.factor, "wait_s": WAIT_S, "stub_ms": options.stub_ms,
             "model": {"name": model.name, "version": model.version},
             "device": options.device, "device_cores": sorted(options.device_cpu), "other_cores": command.own_cores(),
-            "agents": options.agents, "users": len(crowd.users), "drain_budget_s": long_s, "warm_s": warm_s,
-            "load_s": options.seconds, "rounds": options.rounds, "seed": options.seed,
+            "agents": options.agents, "users": len(crowd.users), "drain_budget_s": LONG * options.backlog_s,
+            "warm_s": warm_s, "load_s": options.seconds, "rounds": options.rounds, "seed": options.seed,
             **reports.surroundings(stack), **reports.origin(),
         }
+
+
+async def _capacity(rig: Rig, inputs: Iterator[Input], about_eps: float, options: argparse.Namespace) -> Drained:
+    """Of a backlog, by agents whose events wait for the model as long as it takes."""
+    drained = await drain(
+        rig, inputs, math.ceil(options.backlog_s * about_eps), budget_s=LONG * options.backlog_s,
+        drop_s=command.drop_s(options.backlog_s),
+    )
+    say(f"    capacity {drained.eps:,.0f}/s")
+    return drained
 
 
 async def _overload(

@@ -19,17 +19,22 @@ GOODPUT = 0.93  # of capacity / offered: what the model must answer at least
 
 
 class Round(Struct, frozen=True, kw_only=True):
-    """`off`, `on`: coalescing."""
+    """`off`, `on`: coalescing. Capacities are those before and after."""
 
-    capacity: Drained
+    before: Drained
     off: Offered
     on: Offered
+    after: Drained
     meeting_users: int
+
+    @property
+    def capacity_eps(self) -> float:
+        return (self.before.eps + self.after.eps) / 2
 
     @property
     def goodput(self) -> float:
         """The model's share of the answers, of what it could be: 1 where the device did nothing in vain."""
-        return self.off.steady.model_share / min(1.0, self.capacity.eps / self.off.eps)
+        return self.off.steady.model_share / min(1.0, self.capacity_eps / self.off.eps)
 
 
 def figures(rounds: Sequence[Round], lost: int, budget_s: float) -> dict[str, Any]:
@@ -39,6 +44,7 @@ def figures(rounds: Sequence[Round], lost: int, budget_s: float) -> dict[str, An
         return spread([value(one) for one in rounds])
 
     budget_ms = 1000 * budget_s
+    drains = [rounds[0].before, *(one.after for one in rounds)]
     within = min(load.answers.within(budget_ms) for one in rounds for load in (one.off, one.on))
     goodput = statistics.median(one.goodput for one in rounds)
     shown = {
@@ -49,16 +55,16 @@ def figures(rounds: Sequence[Round], lost: int, budget_s: float) -> dict[str, An
     return {
         "model_share": round(statistics.median(one.off.steady.model_share for one in rounds), 4),
         "answered_within_budget": round(within, 6),
-        "capacity_eps": round(statistics.median(one.capacity.eps for one in rounds), 1),
+        "capacity_eps": round(statistics.median(one.capacity_eps for one in rounds), 1),
         "offered_eps": round(statistics.median(one.off.eps for one in rounds), 1),
         "lost": lost,
         "coalesced_share": round(statistics.median(1 - one.on.steady.results_per_event for one in rounds), 4),
         "passed": all(shown.values()),
         "shown": shown,
         "goodput": over(lambda one: one.goodput),
-        "capacity": over(lambda one: one.capacity.eps),
-        "capacity_fallback_share": max(1 - one.capacity.answers.model_share for one in rounds),
-        "capacity_cores": [one.capacity.cores for one in rounds],
+        "capacity": over(lambda one: one.capacity_eps),
+        "capacity_fallback_share": max(1 - one.answers.model_share for one in drains),
+        "capacity_cores": [one.cores for one in drains],
         "budget_s": budget_s,
         "meeting_users": [one.meeting_users for one in rounds],
         "coalescing_off": [_load(one.off, budget_ms) for one in rounds],

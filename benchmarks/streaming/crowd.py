@@ -56,19 +56,22 @@ class Crowd:
     def in_turn(self) -> Iterator[Input]:
         """A click of each user, then of each again: two of one user are as far apart as they can be."""
         while True:
-            user = self.users[self._turn % len(self.users)]
-            self._turn += 1
-            yield self._click(user)
+            yield self._click(self._next())
 
     def visits(self, at_once: int, clicks: int) -> Iterator[Input]:
-        """Clicks of so many users in random order, so that those of one user meet; of the next ones after so many each.
+        """Clicks of so many users in random order, so that those of one meet; after so many each, of the next users.
 
-        Histories stay about as long as they were, as those of users who come in turn do.
+        So histories stay about as long as they were, as with `in_turn`.
         """
-        for start in itertools.count(0, at_once):
-            visitors = [self.users[(start + number) % len(self.users)] for number in range(at_once)]
+        while True:
+            visitors = [self._next() for _ in range(at_once)]
             for _ in range(at_once * clicks):
                 yield self._click(self._chance.choice(visitors))
+
+    def _next(self) -> str:
+        user = self.users[self._turn % len(self.users)]
+        self._turn += 1
+        return user
 
     async def requests(self, settings: Settings) -> list[RecommendRequest]:
         """What an agent sends for each user, as of the state that is in Redis now."""

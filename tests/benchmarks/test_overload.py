@@ -25,9 +25,15 @@ def overload(model: int, fallback: int, *, events: int = 1000, slowest_ms: int =
     return Offered(eps=150.0, answers=answers, steady=answers, served=SERVED, cores={})
 
 
+def drained(eps: float) -> Drained:
+    return Drained(eps=eps, answers=Answers(9, 0, Counter({1: 9}), Counter()), served=SERVED, cores={})
+
+
 def round_of(off: Offered, capacity_eps: float = 100.0) -> Round:
-    drained = Drained(eps=capacity_eps, answers=Answers(9, 0, Counter({1: 9}), Counter()), served=SERVED, cores={})
-    return Round(capacity=drained, off=off, on=overload(600, 1), meeting_users=100)
+    return Round(
+        before=drained(capacity_eps - 10), off=off, on=overload(600, 1), after=drained(capacity_eps + 10),
+        meeting_users=100,
+    )
 
 
 def shown(report: dict[str, Any]) -> list[bool]:
