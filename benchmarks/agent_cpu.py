@@ -23,7 +23,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 
-from benchmarks import reports
+from benchmarks import plots, reports
 from benchmarks.agent_process import Usage
 from benchmarks.clicks import Clicks, fill, remember
 from footfall import topics
@@ -250,9 +250,24 @@ def table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def draw(measured: dict[str, Any], file: Path) -> None:
+    """Medians beside the targets, with lines from the least to the greatest of the rounds."""
+    cost = measured["cpu_us_per_event"]
+    title = f"An agent, {measured['broker']['kind']} {measured['broker']['version']}, {measured['measured_at'][:10]}"
+    with plots.drawing(file, title, "CPU µs per event", "") as axes:
+        names = list(cost)[::-1]  # the first at the top
+        medians = [cost[name]["median"] for name in names]
+        spread = [[cost[name]["median"] - cost[name]["min"] for name in names],
+                  [cost[name]["max"] - cost[name]["median"] for name in names]]
+        axes.barh(names, medians, xerr=spread, ecolor="black", capsize=2)
+        targets = [(TARGETS_US[name], name) for name in names if name in TARGETS_US]
+        axes.plot([us for us, _ in targets], [name for _, name in targets], "r|", markersize=22, label="target")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agent_cpu", description="CPU of an agent per event.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+    plots.add_option(parser)
     parser.add_argument("--events", type=int, default=60_000, metavar="N", help="backlog of one measurement")
     parser.add_argument("--users", type=int, default=3_000, metavar="N", help="who caused it, in random order")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
@@ -278,6 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = report(stack, options.events, options.users, runs)
     print(table(measured))
     reports.write(measured, options.json)
+    if options.plot:
+        draw(measured, options.plot)
     return 0
 
 

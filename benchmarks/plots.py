@@ -1,5 +1,6 @@
 """Plots of a benchmark's figures, as PNG. matplotlib (extra `plots`) is loaded only when one is drawn."""
 
+import argparse
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,19 @@ def require() -> None:
     """Find out before anything is measured whether plots can be drawn. Raises PlotsMissingError."""
     if importlib.util.find_spec("matplotlib") is None:
         raise PlotsMissingError("plots need matplotlib: pip install 'footfall[plots]', or leave --plot out")
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--plot FILE`, refused before anything is measured where nothing can be drawn."""
+    parser.add_argument("--plot", type=_file, metavar="FILE", help="draw it as PNG; needs footfall[plots]")
+
+
+def _file(text: str) -> Path:
+    try:
+        require()
+    except PlotsMissingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 @contextmanager

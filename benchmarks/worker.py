@@ -22,7 +22,7 @@ import msgspec
 import torch
 from msgspec import Raw
 
-from benchmarks import reports, worker_executions, worker_fairness
+from benchmarks import plots, reports, worker_executions, worker_fairness
 from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
 from model_core.batching.events import Answered, Event, Loaded
@@ -70,7 +70,7 @@ def _counters(count: int) -> bytes:
 
 
 def curve(runner: RecommenderRunner, rounds: int) -> list[dict[str, float]]:
-    """Median ms of the three steps by padded length and batch size."""
+    """What the three steps take by padded length and batch size: medians, and how the forward step spreads."""
     cells = [(length, n) for length in runner.batching.lengths for n in SIZES if n <= runner.batching.room(length)]
     chance = random.Random(0)
     examples = {(length, n): [_user(runner, number, length, chance) for number in range(n)] for length, n in cells}
@@ -87,9 +87,28 @@ def curve(runner: RecommenderRunner, rounds: int) -> list[dict[str, float]]:
     rows = []
     for (length, n), measured in times.items():
         collate_ms, forward_ms, split_ms = (1000 * statistics.median(step) for step in zip(*measured[1:], strict=True))
+        forwards_ms = [1000 * forward_s for _, forward_s, _ in measured[1:]]
         rows.append({"length": length, "batch": n, "collate_ms": collate_ms, "forward_ms": forward_ms,
+                     "forward_ms_min": min(forwards_ms), "forward_ms_max": max(forwards_ms),
                      "split_ms": split_ms, "users_per_s": 1000 * n / forward_ms})
     return rows
+
+
+def draw(report: dict[str, Any], file: Path) -> None:
+    """The curve: what larger batches bring, by length."""
+    with plots.drawing(
+        file, f"Forward step alone, {report['device']}, {report['measured_at'][:10]}", "users in a batch", "users/s"
+    ) as axes:
+        for length in sorted({row["length"] for row in report["curve"]}):
+            rows = [row for row in report["curve"] if row["length"] == length]
+            sizes, rates = [row["batch"] for row in rows], [row["users_per_s"] for row in rows]
+            (line,) = axes.plot(sizes, rates, marker="o", label=f"{length} lines")
+            axes.fill_between(
+                sizes, [1000 * row["batch"] / row["forward_ms_max"] for row in rows],
+                [1000 * row["batch"] / row["forward_ms_min"] for row in rows], color=line.get_color(), alpha=0.15,
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(bottom=0)
 
 
 def pipelined(runner: RecommenderRunner, requests: Sequence[RecommendRequest]) -> float:
@@ -179,10 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on a CPU")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    plots.add_option(parser)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
     parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
     parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the four tables")
     options = parser.parse_args(arguments)
+    if options.plot and options.only not in {None, "curve"}:
+        parser.error("--plot draws the curve: leave --only out, or say --only curve")
     torch.set_num_threads(options.threads)
     runner = RecommenderRunner(
         checkpoint.load(options.checkpoint), options.device, precision=options.precision
@@ -195,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only in {None, name}:
             section(report, runner, options)
     reports.write(report, options.json)
+    if options.plot:
+        draw(report, options.plot)
     return 0
 
 

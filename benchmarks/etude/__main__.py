@@ -54,7 +54,7 @@ def plot(rows: Sequence[dict[str, Any]], name: str, file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.etude", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png")
+    plots.add_option(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
     parser.add_argument("--catalog", type=int, nargs="+", default=CATALOGUES, metavar="ITEMS")
     parser.add_argument("--rates", type=float, nargs="*", default=RATES, metavar="PER_S")
@@ -67,8 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.quick:
         options.catalog, options.rates, options.seconds, options.rounds = (500, 3000), (20.0,), 0.5, 1
-    if options.plot:
-        plots.require()
     rows = []
     for items in options.catalog:
         spec = Spec(

@@ -32,7 +32,7 @@ Draw = Callable[[dict[str, Any], Path], None]
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
-    made.add_argument("--plot", type=Path, metavar="FILE", help="draw it as PNG; needs footfall[plots]")
+    plots.add_option(made)
     made.add_argument("--quick", action="store_true", help="some seconds only: to see that it runs, not to measure")
     made.add_argument("--rounds", type=int, default=3, metavar="N")
     made.add_argument("--device", default="cpu", help="cpu, cuda:0, …")
@@ -69,8 +69,6 @@ def main(
 
 def _run(options: argparse.Namespace, measure: Measure) -> dict[str, Any]:
     """Measure on a stack, with this process and its children off the device's cores; write the report."""
-    if options.plot:
-        plots.require()
     try:
         cores.leave(options.device_cpu)
     except cores.CoresError as error:

@@ -21,7 +21,8 @@ def test_the_report_has_the_fields_of_the_contract_and_every_event_was_answered(
         monkeypatch.delenv(name, raising=False)  # it makes and deletes topics
     monkeypatch.setattr(agent_cpu, "SETTLE_TIMEOUT_S", 0.0)
     file = tmp_path / "report.json"
-    arguments = ["--json", str(file), "--events", str(EVENTS), "--users", "40", "--rounds", "1"]
+    plot = tmp_path / "plot.png"
+    arguments = ["--json", str(file), "--plot", str(plot), "--events", str(EVENTS), "--users", "40", "--rounds", "1"]
     assert agent_cpu.main(arguments) == 0
     report = json.loads(file.read_bytes())
     assert set(report["agent_cpu_us_per_event"]) == {
@@ -32,6 +33,7 @@ def test_the_report_has_the_fields_of_the_contract_and_every_event_was_answered(
     assert report["stock_take_us"] > 0
     assert 0 < report["results_per_event"]["full"] <= report["results_per_event"]["full_no_coalescing"] <= 1
     assert report["broker"]["kind"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_backlog_is_made_of_clicks_in_the_order_of_event_time() -> None:

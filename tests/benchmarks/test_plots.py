@@ -1,5 +1,6 @@
 """A plot is a PNG file; without matplotlib the reader is told what to install, before anything is measured."""
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -23,3 +24,15 @@ def test_without_matplotlib_the_reader_is_told_what_to_install(
         plots.require()
     with pytest.raises(plots.PlotsMissingError), plots.drawing(tmp_path / "plot.png", "title", "x", "y"):
         pass
+
+
+def test_a_command_refuses_to_plot_before_it_measures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    parser = argparse.ArgumentParser()
+    plots.add_option(parser)
+    assert parser.parse_args([]).plot is None
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--plot", "plot.png"])
+    assert "pip install 'footfall[plots]'" in capsys.readouterr().err

@@ -39,3 +39,14 @@ def test_compiled_batches_are_timed_beside_those_that_are_served(
     (row,) = json.loads(file.read_bytes())["executions"]
     assert (row["length"], row["batch"]) == (16, 2)
     assert row["compile_s"] > row["served_ms"] / 1000 > 0
+
+
+def test_the_curve_is_drawn_and_nothing_else_is(tmp_path: Path) -> None:
+    rows = [
+        {"length": length, "batch": n, "users_per_s": 100 * n, "forward_ms_min": 9, "forward_ms_max": 11}
+        for length in (16, 32) for n in (1, 2)
+    ]
+    worker.draw({"curve": rows, "device": "cpu", "measured_at": "2026-11-27T00:00:00"}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        worker.main(["--only", "loops", "--plot", str(tmp_path / "plot.png")])
