@@ -12,9 +12,9 @@
 -- what the stored result covers, and the records of earlier new events that no stored result reflects. Whoever applied
 -- those may have been killed, and whoever reads them again may find them older than a result that does not name them.
 --
--- To pack a UserState takes longer than all the rest. Where the caller remembers the state as it was, there is nil in its
--- place, and after it a UserState of what has changed: lines that are newer than all others, in any order, and counters
--- and parts of the cart with their new values. Where more changed than that, the whole state is packed.
+-- To pack a UserState takes longer than all the rest. Where the caller remembers the state as it was, and all new lines
+-- are newer than the others, they stand in its place, newest first, and after them nil, or what else has changed: counters
+-- (as in UserState) and parts of the cart with their new values.
 
 local HISTORY, SEEN, ITEMS, CART = 128, 1024, 512, 128
 local DAY_MS = 86400000
@@ -29,7 +29,7 @@ local seen = redis.call('GET', KEYS[5]) or ''
 -- the version alone would not do: when Redis lost its last second, other events may have brought it there again
 local remembered = tonumber(ARGV[7]) == version and ARGV[8] == meta[7]
 local last
-local new_lines, new_counters, new_cart = {}, {}, {}
+local new_lines, new_counters, new_cart = 0, {}, {}
 local open = {}  -- of each call with new events that no stored result reflects: the version after it, its offsets
 for _, entry in ipairs(meta[6] and cmsgpack.unpack(meta[6]) or {}) do
   if entry[1] > result_version then open[#open + 1] = entry end
@@ -93,9 +93,7 @@ local function remember(time, member, lines)
     redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -HISTORY - 1)
   end
   remembered = remembered and time > event_time and lines <= HISTORY
-  if remembered then
-    new_lines[#new_lines + 1], new_lines[#new_lines + 2] = member, string.format('%.0f', time)
-  end
+  new_lines = new_lines + 1
 end
 
 -- keep the `limit` fields that rank highest; `rank` tells of a value
@@ -154,13 +152,13 @@ end
 local head = cmsgpack.pack(version) .. cmsgpack.pack(event_time) .. cmsgpack.pack(fresh)
   .. cmsgpack.pack(result_version) .. covers .. cmsgpack.pack(linked)
 local function strings(list) return #list == 0 and '\144' or cmsgpack.pack(list) end
-local function state(history, counters, cart)
+local function counters_and_cart(counters, cart)
   local items, values = {}, {}
   for i = 1, #counters, 2 do
     items[#items + 1], values[#values + 1] = counters[i], counters[i + 1]
   end
   local packed = table.concat(values)
-  return '\148' .. strings(history) .. strings(items) .. '\198' .. struct.pack('>I4', #packed) .. packed .. strings(cart)
+  return strings(items) .. '\198' .. struct.pack('>I4', #packed) .. packed .. strings(cart)
 end
 local function flat(map)
   local list = {}
@@ -168,6 +166,11 @@ local function flat(map)
   return list
 end
 
-if remembered then return '\152' .. head .. '\192' .. state(new_lines, flat(new_counters), flat(new_cart)) end
-return '\151' .. head .. state(
-  redis.call('ZREVRANGE', KEYS[2], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4]))
+if remembered then
+  local lines = new_lines > 0 and redis.call('ZREVRANGE', KEYS[2], 0, new_lines - 1, 'WITHSCORES') or {}
+  local counters, cart = flat(new_counters), flat(new_cart)
+  local changed = #counters + #cart == 0 and '\192' or '\147' .. counters_and_cart(counters, cart)
+  return '\152' .. head .. strings(lines) .. changed
+end
+return '\151' .. head .. '\148' .. strings(redis.call('ZREVRANGE', KEYS[2], 0, -1, 'WITHSCORES'))
+  .. counters_and_cart(redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4]))

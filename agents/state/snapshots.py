@@ -2,7 +2,7 @@
 
 The truth stays in Redis: a snapshot says of which version it is and which event was the last; apply.lua uses it only
 while both are true. Whatever else happened to the user, in whatever process, the whole state comes instead.
-A new line is spliced into the packed bytes that the worker gets: mostly, nothing of the state is decoded.
+New lines are spliced into the packed bytes that the worker gets: mostly, nothing of the state is decoded.
 """
 
 import time
@@ -14,13 +14,22 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agents.state.backfill import HISTORY
-from schemas.inference import UserState, history_lines, user_state_decoder
+from schemas.inference import UserState, user_state_decoder
 
 MAX_BYTES = 256 << 20  # some 35,000 users with full histories, 100,000 with 35 lines
 ENTRY_BYTES = 500  # of a snapshot, besides its packed bytes
 COUNTER_BYTES = 24  # of one item: three float64
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_lines = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+
+
+class Changed(Struct, frozen=True, array_like=True, gc=False):
+    """Counters and parts of the cart with their new values, as in `UserState`."""
+
+    counter_items: tuple[str, ...]
+    counter_values: bytes
+    cart: tuple[str, ...]
 
 
 class Snapshot(Struct, frozen=True, gc=False):
@@ -30,22 +39,19 @@ class Snapshot(Struct, frozen=True, gc=False):
     last_event: bytes
     until_s: float
     state: Raw  # a packed UserState
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return ENTRY_BYTES + memoryview(self.state).nbytes
+    size: int  # about how many bytes it takes
 
 
-def after(state: Raw, changed: UserState) -> Raw:
-    """What becomes of a packed `UserState` by a difference, as apply.lua tells it."""
-    lines = _newest_first(_pairs(changed.history))
-    count = history_lines(state) + len(lines)
-    if count > HISTORY or changed.counter_items or changed.cart:
-        return Raw(_encode(_merged(user_state_decoder.decode(state), lines, changed)))
-    head = len(_array_head(2 * history_lines(state)))
-    start = b"".join((b"\x94", _array_head(2 * count), *map(_packed, lines)))
-    return Raw(b"".join((start, memoryview(state)[1 + head :])))
+NOTHING = Changed((), b"", ())
+
+
+def after(state: Raw, lines: Raw, changed: Changed | None) -> Raw:
+    """What becomes of a packed `UserState` by packed lines, newer than all that it has, newest first, and the rest."""
+    count, body = _array(memoryview(state)[1:])
+    new, new_body = _array(memoryview(lines))
+    if changed is not None or count + new > 2 * HISTORY:
+        return Raw(_encode(_merged(user_state_decoder.decode(state), _decode_lines(lines), changed or NOTHING)))
+    return Raw(b"".join((b"\x94", _array_head(count + new), new_body, body)))
 
 
 class Snapshots:
@@ -69,10 +75,11 @@ class Snapshots:
         self, user: str, session: str | None, version: int, last_event: bytes, ttl_s: float, state: Raw
     ) -> None:
         """Remember a state that Redis just renewed for `ttl_s`, in place of the one before."""
-        self.drop(user, session)
-        snapshot = Snapshot(version, last_event, self._clock() + ttl_s / 2, state)  # half: answers take time
-        self._snapshots[user, session] = snapshot
-        self._bytes += snapshot.size
+        key, size = (user, session), ENTRY_BYTES + len(memoryview(state))
+        before = self._snapshots.pop(key, None)
+        self._bytes += size if before is None else size - before.size
+        # half: answers take time
+        self._snapshots[key] = Snapshot(version, last_event, self._clock() + ttl_s / 2, state, size)
         while self._bytes > self._max_bytes:
             _, oldest = self._snapshots.popitem(last=False)
             self._bytes -= oldest.size
@@ -84,30 +91,27 @@ class Snapshots:
             self._bytes -= before.size
 
 
-def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _newest_first(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """As ZREVRANGE orders: by time, of one time by member (UTF-8 keeps the order of code points)."""
-    return sorted(lines, key=lambda line: (int(line[1]), line[0]), reverse=True) if len(lines) > 1 else lines
-
-
-def _packed(line: tuple[str, str]) -> bytes:
-    return _encode(line)[1:]
+def _array(packed: memoryview) -> tuple[int, memoryview]:
+    """How many elements a packed array has, and what follows its head: a byte for up to 15 of them, three for more."""
+    head = packed[0]
+    return (head & 0x0F, packed[1:]) if head < 0xDC else (packed[1] << 8 | packed[2], packed[3:])
 
 
 def _array_head(length: int) -> bytes:
     return bytes((0x90 | length,)) if length < 16 else b"\xdc" + length.to_bytes(2)
 
 
-def _merged(before: UserState, lines: list[tuple[str, str]], changed: UserState) -> UserState:
+def _merged(before: UserState, lines: tuple[str, ...], changed: Changed) -> UserState:
     counters = _counters(before) | _counters(changed)
-    cart = dict(_pairs(before.cart)) | dict(_pairs(changed.cart))
-    history = (*chain.from_iterable(lines), *before.history)[: 2 * HISTORY]
+    cart = _dict(before.cart) | _dict(changed.cart)
+    history = (*lines, *before.history)[: 2 * HISTORY]
     return UserState(history, tuple(counters), b"".join(counters.values()), tuple(chain.from_iterable(cart.items())))
 
 
-def _counters(state: UserState) -> dict[str, bytes]:
+def _dict(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _counters(state: UserState | Changed) -> dict[str, bytes]:
     values = state.counter_values
     return {item: values[n * COUNTER_BYTES : (n + 1) * COUNTER_BYTES] for n, item in enumerate(state.counter_items)}

@@ -12,9 +12,9 @@ from agents.ack_window import OffsetRun, Partition
 from agents.state.changes import Change, changes_of_history
 from agents.state.connection import send_all
 from agents.state.scripts import Script, while_away
-from agents.state.snapshots import Snapshot, Snapshots, after
+from agents.state.snapshots import Changed, Snapshot, Snapshots, after
 from schemas import keys
-from schemas.inference import UserState, user_state_decoder
+from schemas.inference import user_state_decoder
 from schemas.results import Trigger
 from schemas.settings import Settings
 
@@ -45,9 +45,9 @@ class Applied(Struct, frozen=True, array_like=True, gc=False):
 
 
 class _Difference(Applied, frozen=True, array_like=True, gc=False):
-    """What apply.lua returns to who remembers the state: nil in its place, and then what has changed."""
+    """What apply.lua returns to who remembers the state: `state` holds its new lines only."""
 
-    changed: UserState
+    changed: Changed | None
 
 
 class Debt(NamedTuple):
@@ -184,7 +184,7 @@ class UserStore:
             told = _decode_difference(answer)
             applied = Applied(
                 told.version, told.event_time_ms, told.new_events, told.result_version, told.covers, told.linked,
-                after(before.state, told.changed),
+                after(before.state, told.state, told.changed),
             )
         else:
             applied = _decode_applied(answer)

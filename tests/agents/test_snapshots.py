@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from agents.state.backfill import HISTORY
-from agents.state.snapshots import Snapshots, after
+from agents.state.snapshots import Changed, Snapshots, after
 from schemas.inference import UserState, user_state_decoder
 
 EMPTY = UserState((), (), b"", ())
 
 
-def packed(state: UserState) -> Raw:
-    return Raw(msgspec.msgpack.encode(state))
+def packed(value: UserState | tuple[str, ...]) -> Raw:
+    return Raw(msgspec.msgpack.encode(value))
 
 
 def lines(first: int, count: int) -> tuple[str, ...]:
@@ -30,24 +30,18 @@ def test_a_difference_leaves_the_newest_lines_byte_for_byte_as_the_whole_state_w
     state = packed(UserState(lines(0, kept), ("a",), b"x" * 24, ("a", "1")))
     total = kept
     for count in new:
-        state = after(state, UserState(lines(total, count), (), b"", ()))
+        state = after(state, packed(lines(total, count)), None)
         total += count
     first = max(0, total - HISTORY)
     whole = packed(UserState(lines(first, total - first), ("a",), b"x" * 24, ("a", "1")))
     assert bytes(state) == bytes(whole)
 
 
-def test_lines_of_one_time_are_in_the_order_in_which_redis_lists_them() -> None:
-    changed = UserState(("view:a:0", "7", "view:c:0", "7", "view:b:0", "8"), (), b"", ())
-    state = user_state_decoder.decode(after(packed(EMPTY), changed))
-    assert state.history == ("view:b:0", "8", "view:c:0", "7", "view:a:0", "7")
-
-
 def test_counters_and_cart_take_their_new_values_and_keep_the_others() -> None:
-    before = UserState((), ("a", "b"), b"A" * 24 + b"B" * 24, ("a", "1", "b", "2"))
-    changed = UserState((), ("b", "c"), b"b" * 24 + b"c" * 24, ("b", "-3"))
-    assert user_state_decoder.decode(after(packed(before), changed)) == UserState(
-        (), ("a", "b", "c"), b"A" * 24 + b"b" * 24 + b"c" * 24, ("a", "1", "b", "-3")
+    before = UserState(("view:a:0", "1"), ("a", "b"), b"A" * 24 + b"B" * 24, ("a", "1", "b", "2"))
+    changed = Changed(("b", "c"), b"b" * 24 + b"c" * 24, ("b", "-3"))
+    assert user_state_decoder.decode(after(packed(before), packed(("cart:b:0", "3")), changed)) == UserState(
+        ("cart:b:0", "3", "view:a:0", "1"), ("a", "b", "c"), b"A" * 24 + b"b" * 24 + b"c" * 24, ("a", "1", "b", "-3")
     )
 
 
