@@ -95,5 +95,7 @@ class AckWindow:
         below = self._position.get(partition, self._starts.get(partition))
         if below is None:
             return False
-        done = self._done.get(partition, ())
-        return all(offset in done for offset in range(max(run.first, below), run.last + 1))
+        first, done = max(run.first, below), self._done.get(partition, ())
+        if first == run.last:  # as mostly
+            return first in done
+        return all(offset in done for offset in range(first, run.last + 1))

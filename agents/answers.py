@@ -20,7 +20,7 @@ from agents.decoding import Poison
 from agents.fallback import Fallback
 from agents.publisher import Publisher
 from agents.results import HEADERS, Result, decode_recommendations, make_result, record_of
-from agents.rules import choose, excluded, recent_decoder
+from agents.rules import choose, excluded
 from agents.state.store import Debt, StoredResult, UserChanges, UserStore
 from schemas.inference import Failure, RecommendResult, Shed
 from schemas.results import Origin
@@ -155,7 +155,7 @@ class Answers:
         self, work: Work, item_ids: Sequence[str], items: bytes, origin: Origin, model: tuple[str, str]
     ) -> Result:
         """`items`: a line of JSON for each of `item_ids`."""
-        out = excluded(recent_decoder.decode(work.state), work.event_time_ms, work.looked_at)
+        out = excluded(work.state, work.event_time_ms, work.looked_at)
         chosen = choose(item_ids, out, self.unavailable)
         lines = items.split(b"\n", chosen[-1] + 1) if chosen else []
         return make_result(

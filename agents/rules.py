@@ -1,38 +1,48 @@
 """Hop 7a: the retailer's rules over the model's candidates. Pure: scores are the model's, rules are ours."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
 
 ITEMS = 20  # readers show the first that are still available
 JUST_BOUGHT_MS = 12 * 3600 * 1000
+PURCHASE = "purchase:"
+PURCHASE_BYTES = PURCHASE.encode()
 IN_CART_MS = 24 * 3600 * 1000  # an abandoned cart is a reason to show an item again
 
 
-class Recent(Struct, frozen=True, array_like=True, gc=False):
+class _Recent(Struct, frozen=True, array_like=True, gc=False):
     """The part of a `schemas.inference.UserState` that the rules read; the rest stays packed."""
 
-    history: tuple[str, ...]
+    history: Raw
     counter_items: Raw
     counter_values: Raw
     cart: tuple[str, ...]
 
 
-recent_decoder = msgspec.msgpack.Decoder(Recent)
+_decode = msgspec.msgpack.Decoder(_Recent).decode
+_decode_history = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
-def excluded(state: Recent, event_time_ms: int, looked_at: Iterable[str]) -> set[str]:
-    """Items not to recommend to this user now: just bought, in the cart, or being looked at."""
+def excluded(state: Raw, event_time_ms: int, looked_at: Iterable[str]) -> set[str]:
+    """Items not to recommend to this user now: just bought, in the cart, or being looked at. `state`: packed."""
+    recent = _decode(state)
     out = set(looked_at)
-    history, cart = iter(state.history), iter(state.cart)
-    for member, time in zip(history, history, strict=True):  # newest first
-        if int(time) < event_time_ms - JUST_BOUGHT_MS:
-            break
-        if member.startswith("purchase:"):
-            out.add(member[9:-17])
-    out.update([item for item, time in zip(cart, cart, strict=True) if int(time) > event_time_ms - IN_CART_MS])
+    if PURCHASE_BYTES in bytes(recent.history):  # or it need not be decoded, which costs more than all the rest
+        out.update(_bought_since(event_time_ms - JUST_BOUGHT_MS, _decode_history(recent.history)))
+    if recent.cart:
+        cart = iter(recent.cart)
+        out.update([item for item, time in zip(cart, cart, strict=True) if int(time) > event_time_ms - IN_CART_MS])
     return out
+
+
+def _bought_since(time_ms: int, history: Sequence[str]) -> Iterator[str]:
+    for line, member in enumerate(history[::2]):  # newest first
+        if member.startswith(PURCHASE):
+            if int(history[2 * line + 1]) < time_ms:
+                break
+            yield member[len(PURCHASE) : -17]
 
 
 def choose(item_ids: Sequence[str], excluded_items: Collection[str], unavailable: Collection[str]) -> list[int]:

@@ -1,25 +1,30 @@
 """Rules over the model's candidates."""
 
+import msgspec
 from msgspec import Raw
 
-from agents.rules import ITEMS, Recent, choose, excluded
+from agents.rules import ITEMS, choose, excluded
+from schemas.inference import UserState
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
 
 
-def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> Recent:
+def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> Raw:
     lines = sorted((history or {}).items(), key=lambda entry: -entry[1])
-    return Recent(
+    return Raw(msgspec.msgpack.encode(UserState(
         history=tuple(text for member, time in lines for text in (f"{member}:{'0' * 16}", str(time))),
-        counter_items=Raw(), counter_values=Raw(),
+        counter_items=(), counter_values=b"",
         cart=tuple(text for item, time in (cart or {}).items() for text in (item, str(time))),
-    )
+    )))
 
 
 def test_items_just_bought_are_left_out_and_items_bought_long_ago_are_not() -> None:
-    user = state({"purchase:milk": NOW - HOUR, "purchase:tea": NOW - 24 * HOUR, "view:bread": NOW})
-    assert excluded(user, NOW, ()) == {"milk"}
+    user = state({
+        "purchase:milk": NOW - HOUR, "purchase:rice": NOW - 2 * HOUR, "purchase:tea": NOW - 24 * HOUR,
+        "view:bread": NOW, "cart:purchase:jam": NOW, "view:salt": NOW - 30 * HOUR,
+    })
+    assert excluded(user, NOW, ()) == {"milk", "rice"}
 
 
 def test_items_in_the_cart_are_left_out_until_they_are_taken_out_or_forgotten() -> None:
