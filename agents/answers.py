@@ -146,17 +146,17 @@ class Answers:
 
     def _by_model(self, work: Work, result: RecommendResult, model: tuple[str, str]) -> Result:
         self._fallback.cancel(work.user)
-        return self._result(work, result.item_ids, result.items, "model", model)
+        return self._result(work, result.ids, result.items, "model", model)
 
     def _by_fallback(self, work: Work, stored: bytes | None) -> Result:
         return self._result(work, *self._fallback.candidates(stored), "fallback", FALLBACK)
 
     def _result(
-        self, work: Work, item_ids: Sequence[str], items: bytes, origin: Origin, model: tuple[str, str]
+        self, work: Work, ids: str, items: bytes, origin: Origin, model: tuple[str, str]
     ) -> Result:
-        """`items`: a line of JSON for each of `item_ids`."""
+        """`ids`, `items`: as in a `RecommendResult`."""
         out = excluded(work.state, work.event_time_ms, work.looked_at)
-        chosen = choose(item_ids, out, self.unavailable)
+        chosen = choose(ids, out, self.unavailable)
         lines = items.split(b"\n", chosen[-1] + 1) if chosen else []
         return make_result(
             work, [lines[n] for n in chosen], covers(work), origin=origin, model=model, now_ms=self._wall_ms()

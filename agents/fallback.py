@@ -8,6 +8,7 @@ import msgspec
 from agents.ack_window import Partition
 from agents.results import decode_recommendations
 from agents.state.store import Debt
+from schemas.inference import SEPARATOR
 from schemas.results import Reason, RecommendedItem
 
 _encode = msgspec.json.Encoder().encode
@@ -33,11 +34,11 @@ class Fallback:
     def popular(self, item_ids: Sequence[str]) -> None:
         self._popular = {item_id: _encode(RecommendedItem(item_id, 0.0, Reason("popular"))) for item_id in item_ids}
 
-    def candidates(self, stored: bytes | None) -> tuple[list[str], bytes]:
-        """Item ids and lines without a model, as in a `RecommendResult`: the stored result's, then what is popular."""
+    def candidates(self, stored: bytes | None) -> tuple[str, bytes]:
+        """Ids and items without a model, as in a `RecommendResult`: the stored result's, then what is popular."""
         last = {item.item_id: _encode(item) for item in decode_recommendations(stored).items} if stored else {}
         items = last | {item_id: line for item_id, line in self._popular.items() if item_id not in last}
-        return list(items), b"\n".join(items.values())
+        return SEPARATOR.join(items), b"\n".join(items.values())
 
     def owe(self, user: str, debt: Debt) -> None:
         self._owed.pop(user, None)

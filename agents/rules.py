@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Raw, Struct
 
+from schemas.inference import SEPARATOR
+
 ITEMS = 20  # readers show the first that are still available
 JUST_BOUGHT_MS = 12 * 3600 * 1000
 PURCHASE = "purchase:"
@@ -45,10 +47,13 @@ def _bought_since(time_ms: int, history: Sequence[str]) -> Iterator[str]:
             yield member[len(PURCHASE) : -17]
 
 
-def choose(item_ids: Sequence[str], excluded_items: Collection[str], unavailable: Collection[str]) -> list[int]:
-    """The positions of the first `ITEMS` that may be shown."""
+def choose(ids: str, excluded_items: Collection[str], unavailable: Collection[str]) -> list[int]:
+    """The positions of the first `ITEMS` that may be shown. `ids`: as in a `RecommendResult`."""
+    if not ids:
+        return []
+    needed = -1 if unavailable else ITEMS + len(excluded_items)  # an id that is not split off is not made a string
     chosen: list[int] = []
-    for position, item_id in enumerate(item_ids):
+    for position, item_id in enumerate(ids.split(SEPARATOR, needed)):
         if item_id not in excluded_items and item_id not in unavailable:
             chosen.append(position)
             if len(chosen) == ITEMS:

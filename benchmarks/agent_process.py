@@ -254,7 +254,7 @@ class InstantWorker:
 
     def _reply(self) -> None:
         ids, self._ids = self._ids, []
-        self._on_replies([RecommendResult(request_id, (), b"") for request_id in ids], "instant")
+        self._on_replies([RecommendResult(request_id, "", b"") for request_id in ids], "instant")
 
 
 def _measure_from_assignment(app: Any, meter: Meter) -> None:

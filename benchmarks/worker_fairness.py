@@ -60,7 +60,7 @@ class Sleeper:
     def split(
         self, requests: Sequence[RecommendRequest], output: Sequence[RecommendRequest]  # noqa: ARG002
     ) -> list[RecommendResult]:
-        return [RecommendResult(request.id, (), b"") for request in output]
+        return [RecommendResult(request.id, "", b"") for request in output]
 
     def example_batches(self) -> Iterable[Sequence[RecommendRequest]]:
         return [[RecommendRequest(0, 0, 0, STATE)] * n for n in (1, self.batching.max_batch)]
@@ -87,7 +87,7 @@ class Generator:
         self._left = {key: (request, left - 1) for key, (request, left) in self._left.items()}
         finished = [request for request, left in self._left.values() if left == 0]
         self.drop(finished)
-        return [(request, RecommendResult(request.id, (), b"")) for request in finished]
+        return [(request, RecommendResult(request.id, "", b"")) for request in finished]
 
     def drop(self, requests: Sequence[RecommendRequest]) -> None:
         for request in requests:

@@ -66,7 +66,7 @@ class StubRunner:
     def split(self, requests: Sequence[RecommendRequest], output: int) -> list[RecommendResult]:
         results = [self._results[request.id % ITEMS] for request in requests[:output]]
         return [
-            RecommendResult(request.id, result.item_ids, result.items)
+            RecommendResult(request.id, result.ids, result.items)
             for request, result in zip(requests, results, strict=True)
         ]
 

@@ -40,7 +40,7 @@ def judge(before: Answers, results: Sequence[RecommendResult], min_overlap: floa
     if [result.id for result in results] != [request.id for request, _ in before]:
         raise CanaryFailed("it does not answer each request with a result of its own")
     read = [_read(result) for result in results]
-    overlaps = [_overlap(old.candidates, new) for (_, old), new in zip(before, read, strict=True) if old.item_ids]
+    overlaps = [_overlap(old.candidates, new) for (_, old), new in zip(before, read, strict=True) if old.ids]
     overlap = sum(overlaps) / len(overlaps) if overlaps else 1.0
     if overlap < min_overlap:
         raise CanaryFailed(
@@ -59,7 +59,7 @@ def _read(result: RecommendResult) -> list[RecommendedItem]:
         raise CanaryFailed("it answers without any item")
     if not all(math.isfinite(candidate.score) for candidate in candidates):
         raise CanaryFailed("a score of its answers is not finite")
-    named = list(result.item_ids)
+    named = result.item_ids
     if [candidate.item_id for candidate in candidates] != named or len(set(named)) < len(named):
         raise CanaryFailed("the items of an answer are not those that it names, or one is there twice")
     return candidates

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import msgspec
 
 from model_core.recommender.scoring import KINDS, POPULAR, REPEAT, Best
-from model_core.runner import InvalidInput
-from schemas.inference import RecommendResult
+from model_core.runner import CheckpointError, InvalidInput
+from schemas.inference import SEPARATOR, RecommendResult
 from schemas.results import Reason, RecommendedItem
 
 Row: TypeAlias = tuple[Sequence[int], Sequence[float], Sequence[int], Sequence[Sequence[int]]]
@@ -25,17 +25,20 @@ class Wording:
     """Of the items with these ids, by code."""
 
     def __init__(self, item_ids: Sequence[str]) -> None:
+        """Raises CheckpointError where an id holds what stands between ids."""
         self._item_ids = item_ids
         # as they stand between quotes: mostly the ids themselves, which then take no memory twice
         self._quotable = item_ids
         if any(map(_NOT_AS_IT_STANDS.search, item_ids)):
+            if any(SEPARATOR in item_id for item_id in item_ids):
+                raise CheckpointError("an item id holds the control character U+001F; train without that item")
             self._quotable = [msgspec.json.encode(item_id)[1:-1].decode() for item_id in item_ids]
 
     def results(self, request_ids: Iterable[int], best: Best) -> list[RecommendResult]:
         """One result per request, in their order. Raises InvalidInput where a score is not finite."""
         item_ids = self._item_ids
         return [
-            RecommendResult(request_id, tuple([item_ids[code] for code in row[0]]), self._lines(*row))
+            RecommendResult(request_id, SEPARATOR.join([item_ids[code] for code in row[0]]), self._lines(*row))
             for request_id, row in zip(request_ids, _rows(best), strict=True)
         ]
 

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Raw
 
 from agents.rules import ITEMS, choose, excluded
-from schemas.inference import UserState
+from schemas.inference import SEPARATOR, UserState
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
@@ -41,5 +41,6 @@ def test_an_item_id_may_hold_colons() -> None:
 
 
 def test_the_best_twenty_that_may_be_shown_are_chosen_in_order() -> None:
-    item_ids = [str(n) for n in range(64)]
-    assert choose(item_ids, {"0", "2"}, frozenset({"1"})) == list(range(3, 3 + ITEMS))
+    ids = SEPARATOR.join(map(str, range(64)))
+    assert choose(ids, {"0", "2"}, frozenset({"1"})) == list(range(3, 3 + ITEMS))
+    assert choose(ids, {"0", "19", "63"}, ()) == [*range(1, 19), *range(20, 22)]

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from model_core.recommender.scoring import KINDS, POPULAR, RELATED, REPEAT, Best
 from model_core.recommender.wording import Wording
-from model_core.runner import InvalidInput
-from schemas.inference import MAX_CANDIDATES
-from schemas.results import Reason
+from model_core.runner import CheckpointError, InvalidInput
+from schemas.inference import MAX_CANDIDATES, SEPARATOR, RecommendResult
+from schemas.results import Reason, RecommendedItem
 
-ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEPARATOR), min_size=1, max_size=6)
 catalogues = st.lists(ids, min_size=2, max_size=9, unique=True)
 scores = st.floats(0, 1, width=32)
 
@@ -53,3 +53,12 @@ def test_a_score_that_is_no_number_is_an_error_and_no_answer(score: float) -> No
     best = Best(*map(torch.tensor, ([[0, 1]], [[0.5, score]], [[POPULAR, POPULAR]], [[[-1, -1], [-1, -1]]])))
     with pytest.raises(InvalidInput, match="not a number"):
         Wording(["a", "b"]).results([1], best)
+
+
+def test_an_id_with_the_character_between_ids_is_refused() -> None:
+    odd = f"a{SEPARATOR}b"
+    with pytest.raises(CheckpointError, match=r"U\+001F"):
+        Wording(["plain", odd])
+    with pytest.raises(ValueError, match=r"U\+001F"):
+        RecommendResult.of(1, [RecommendedItem(odd, 0.5, Reason("popular"))])
+    assert RecommendResult.of(1, []).item_ids == []

@@ -90,4 +90,4 @@ class FrontedSimulation(Simulation):
         took_s = now_s - running.began_s
         self.costs[MODEL].observe(plan.length, len(plan.batch), took_s)
         self.backlog.ran(MODEL, took_s, now_s)
-        self._reply((RecommendResult(pending.request.id, (), b"") for pending in plan.batch), now_s)
+        self._reply((RecommendResult(pending.request.id, "", b"") for pending in plan.batch), now_s)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from model_core.batching.canary import SHOWN, CanaryFailed, judge
-from schemas.inference import RecommendRequest, RecommendResult
+from schemas.inference import SEPARATOR, RecommendRequest, RecommendResult
 from schemas.results import Reason, ReasonKind, RecommendedItem
 
 STATE = Raw(b"\x90")
@@ -62,9 +62,9 @@ def test_what_a_customer_keeps_buying_is_left_out_where_there_is_more_to_compare
         ([result(1, [])], "without any item"),
         ([result(1, ["a"], score=float("nan"))], "not a number"),
         ([result(1, ["a"], score=float("inf"))], "not a number"),
-        ([RecommendResult(1, ("a", "b"), result(1, ["a"]).items)], "not those that it names"),
-        ([RecommendResult(1, ("a", "a"), result(1, ["a"]).items + b"\n" + result(1, ["a"]).items)], "there twice"),
-        ([RecommendResult(1, ("a",), b"nonsense")], "cannot be read"),
+        ([RecommendResult(1, f"a{SEPARATOR}b", result(1, ["a"]).items)], "not those that it names"),
+        ([RecommendResult(1, f"a{SEPARATOR}a", b"\n".join(2 * [result(1, ["a"]).items]))], "there twice"),
+        ([RecommendResult(1, "a", b"nonsense")], "cannot be read"),
     ],
 )
 def test_an_answer_that_is_not_well_formed_fails_whatever_the_floor(new: list[RecommendResult], why: str) -> None:

@@ -202,7 +202,7 @@ async def test_a_worker_of_another_protocol_is_reported_once(
     worker.close()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 3
-    assert "it does not speak footfall/2: upgrade the older of the two" in errors[0]
+    assert "it does not speak footfall/3: upgrade the older of the two" in errors[0]
 
 
 async def test_who_was_connected_all_the_time_hears_of_a_reload_and_of_who_answered(endpoint: str) -> None:

@@ -21,7 +21,7 @@ def ready(epoch: str, max_in_flight: int = 4, model: str = "m") -> Ready:
 
 
 def result(request_id: int) -> RecommendResult:
-    return RecommendResult(request_id, (), b"")
+    return RecommendResult(request_id, "", b"")
 
 
 ANSWERS: dict[str, Callable[[int], Reply]] = {"result": result, "failure": lambda i: Failure(i, "x"), "shed": Shed}

@@ -67,7 +67,7 @@ def test_another_protocol_is_refused_by_name(processes: Processes) -> None:
     processes.start()
     with Wire(processes.endpoint()) as wire:
         wire.socket.send_multipart([b"footfall/99", to_worker_encoder.encode(Hello("test"))])
-        assert wire.receive() == Refused("this worker speaks footfall/2: upgrade the older of the two")
+        assert wire.receive() == Refused("this worker speaks footfall/3: upgrade the older of the two")
 
 
 def test_malformed_messages_are_refused_and_do_no_harm(processes: Processes) -> None:
