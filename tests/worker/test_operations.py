@@ -200,7 +200,8 @@ def test_whoever_asked_for_a_reload_may_leave(tmp_path: Path) -> None:
         assert query_stats(bench.control, BOUND_S).reloads == ReloadCounts(ok=1)
 
 
-def test_statistics_say_what_was_waited_for_shed_and_done_in_vain() -> None:
+def test_statistics_say_what_was_waited_for_shed_and_done_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_core.server.BATCHES_PER_CLIENT", 4)
     entered, gate = threading.Semaphore(0), threading.Semaphore(0)
 
     class Gated(StubRunner):
