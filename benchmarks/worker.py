@@ -1,11 +1,10 @@
 """`python -m benchmarks.worker --json FILE`: what a batch costs on this device, and what the worker makes of it.
 
-Four tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
+Five tables. The *curve*: collate, forward and split of the shipped recommender, by padded length and batch size. The
 *loops*: users per second over a backlog of users with histories of log-normal length, by the slow loop (one step after
 the other), by the pipeline with batches of any length, and by the pipeline as it is, one length at a time. Rounds take
-turns; the first is discarded. *Executions*:
-see `benchmarks.worker_executions`; *fairness*: `benchmarks.worker_fairness`. No sockets and no agents: those are
-`benchmarks.pipeline`'s.
+turns; the first is discarded. *Executions*, *packing* and *fairness*: see `benchmarks.worker_executions`,
+`…worker_packing` and `…worker_fairness`. No sockets and no agents: those are `benchmarks.pipeline`'s.
 """
 
 import argparse
@@ -22,7 +21,7 @@ import msgspec
 import torch
 from msgspec import Raw
 
-from benchmarks import plots, reports, worker_executions, worker_fairness
+from benchmarks import plots, reports, worker_executions, worker_fairness, worker_packing
 from benchmarks.clicks import history_lengths
 from benchmarks.reports import say
 from model_core.batching.events import Answered, Event, Loaded
@@ -186,7 +185,15 @@ def _executions(report: dict[str, Any], runner: RecommenderRunner, options: argp
     print(worker_executions.table(report["executions"]))
 
 
-_SECTIONS = {"curve": _curve, "loops": _loops, "executions": _executions, "fairness": _fairness}
+def _packing(report: dict[str, Any], runner: RecommenderRunner, options: argparse.Namespace) -> None:
+    lengths = history_lengths(options.users, MAX_TOKENS, random.Random(options.seed))
+    report["packing"] = worker_packing.packing(runner.scorer.model.encoder, runner.batching, lengths, options.rounds)
+    print(worker_packing.table(report["packing"]))
+
+
+_SECTIONS = {
+    "curve": _curve, "loops": _loops, "executions": _executions, "packing": _packing, "fairness": _fairness,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plots.add_option(parser)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="as the worker's")
     parser.add_argument("--fairness-seconds", type=float, default=10.0, metavar="S", help="of each of 16 runs a round")
-    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the four tables")
+    parser.add_argument("--only", choices=tuple(_SECTIONS), help="one of the five tables")
     options = parser.parse_args(arguments)
     if options.plot and options.only not in {None, "curve"}:
         parser.error("--plot draws the curve: leave --only out, or say --only curve")

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import worker
 from benchmarks.worker_fairness import STEP_MS, VARIANTS, Run, fairness, table
+from benchmarks.worker_packing import apart, encode
+from model_core.recommender import checkpoint
+from model_core.registry import DEMO_CHECKPOINT
 
 
 def test_the_section_holds_a_p99_for_each_company_and_the_steps() -> None:
@@ -50,3 +54,22 @@ def test_the_curve_is_drawn_and_nothing_else_is(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):
         worker.main(["--only", "loops", "--plot", str(tmp_path / "plot.png")])
+
+
+def test_a_packed_row_gives_each_history_the_states_that_it_has_alone() -> None:
+    encoder = checkpoint.load(DEMO_CHECKPOINT).model.encoder
+    hidden = torch.randn(1, 7, encoder.config.hidden_size)
+    with torch.inference_mode():
+        packed = encode(encoder, hidden, *apart([3, 4]))
+        for part in (slice(0, 3), slice(3, 7)):
+            alone = encode(encoder, hidden[:, part], torch.arange(part.stop - part.start)[None], None)
+            torch.testing.assert_close(packed[:, part], alone)
+
+
+def test_packing_is_timed_beside_padding(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    assert worker.main(["--only", "packing", "--users", "50", "--rounds", "1", "--json", str(file)]) == 0
+    rows = json.loads(file.read_bytes())["packing"]
+    assert [row["way"] for row in rows] == ["padded", "packed, 128", "packed, 256", "packed, 512", "packed, 1024"]
+    assert 0 < rows[0]["padding_share"] < 0.5
+    assert all(row["users_per_s"]["median"] > 0 for row in rows)
