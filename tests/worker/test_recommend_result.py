@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.inference import RecommendResult, Replies, to_agent_decoder, to_agent_encoder
+from schemas.inference import SEPARATOR, RecommendResult, Replies, to_agent_decoder, to_agent_encoder
 from schemas.results import Reason, ReasonKind, RecommendedItem
 
-items = st.text(max_size=8)
+items = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEPARATOR), min_size=1, max_size=8)
 candidates = st.builds(
     RecommendedItem,
     items,
@@ -27,6 +27,7 @@ def test_candidates_survive_the_wire_unchanged(given_candidates: list[Recommende
     (result,) = message.replies
     assert isinstance(result, RecommendResult)
     assert result.candidates == given_candidates
+    assert result.item_ids == [candidate.item_id for candidate in given_candidates]
 
 
 @pytest.mark.parametrize(
