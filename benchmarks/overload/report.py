@@ -1,5 +1,6 @@
 """What the rounds of `benchmarks.overload` come to: the contract's fields, a table and a plot."""
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -102,13 +103,14 @@ def draw(report: dict[str, Any], file: Path) -> None:
     """How long events waited, by who answered, all rounds together."""
     title = f"{report['offered_eps']:,.0f} events/s offered, {report['capacity_eps']:,.0f} the capacity"
     with plots.drawing(file, f"Event → Redis in overload: {title}", "share of events", "ms") as axes:
-        for mode in ("coalescing_off", "coalescing_on"):
-            for who, style in (("model", "-"), ("fallback", "--")):
-                rows = [one["latency_ms"][who] for one in report[mode] if one["latency_ms"][who]["max"]]
-                for number, row in enumerate(rows):
-                    label = f"{who}, {mode.replace('_', ' ')}" if number == 0 else None
-                    axes.plot([0.5, 0.9, 0.99, 1.0], [row[name] for name in ("p50", "p90", "p99", "max")], style,
-                              marker="o", label=label)
+        groups = itertools.product(("coalescing_off", "coalescing_on"), ("model", "fallback"))
+        for group, (mode, who) in enumerate(groups):
+            rows = [one["latency_ms"][who] for one in report[mode] if one["latency_ms"][who]["max"]]
+            for number, row in enumerate(rows):
+                axes.plot(
+                    [0.5, 0.9, 0.99, 1.0], [row[name] for name in ("p50", "p90", "p99", "max")], color=f"C{group}",
+                    marker="o", label=f"{who}, {mode.replace('_', ' ')}" if number == 0 else None,
+                )
         axes.axhline(1000 * report["budget_s"], color="grey", linewidth=1, label="budget")
         axes.set_ylim(bottom=0)
 
