@@ -151,9 +151,7 @@ class Answers:
     def _by_fallback(self, work: Work, stored: bytes | None) -> Result:
         return self._result(work, *self._fallback.candidates(stored), "fallback", FALLBACK)
 
-    def _result(
-        self, work: Work, ids: str, items: bytes, origin: Origin, model: tuple[str, str]
-    ) -> Result:
+    def _result(self, work: Work, ids: str, items: bytes, origin: Origin, model: tuple[str, str]) -> Result:
         """`ids`, `items`: as in a `RecommendResult`."""
         out = excluded(work.state, work.event_time_ms, work.looked_at)
         chosen = choose(ids, out, self.unavailable)

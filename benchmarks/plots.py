@@ -2,10 +2,10 @@
 
 import argparse
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footfall.errors import FootfallError
 
@@ -53,3 +53,11 @@ def drawing(file: Path, title: str, x: str, y: str) -> Iterator["Axes"]:
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
     figure.savefig(file, dpi=120, format="png")
+
+
+def bars(axes: "Axes", spreads: Mapping[str, Mapping[str, float]], **style: Any) -> None:
+    """A bar per name, the first at the bottom: medians, with lines from the least to the greatest of the rounds."""
+    medians = [spread["median"] for spread in spreads.values()]
+    below = [spread["median"] - spread["min"] for spread in spreads.values()]
+    above = [spread["max"] - spread["median"] for spread in spreads.values()]
+    axes.barh(list(spreads), medians, xerr=[below, above], ecolor="black", capsize=2, **style)

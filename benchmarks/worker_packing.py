@@ -34,20 +34,16 @@ def packing(encoder: Any, batching: Batching, lengths: Sequence[int], rounds: in
                     forward()
                 if number:
                     rates[way].append(len(lengths) / (time.perf_counter() - started_s))
-    padding = 1 - sum(lengths) / sum(_bucket(batching, length) for length in lengths)
+    padding = 1 - sum(lengths) / sum(batching.padded(length) for length in lengths)
     return [
         {"way": way, "users_per_s": reports.spread(measured), "padding_share": padding if way == "padded" else 0.0}
         for way, measured in rates.items()
     ]
 
 
-def _bucket(batching: Batching, length: int) -> int:
-    return next(bucket for bucket in batching.lengths if bucket >= length)
-
-
 def _padded(encoder: Any, batching: Batching, lengths: Sequence[int]) -> Iterable[Forward]:
     for bucket in batching.lengths:
-        users = sum(_bucket(batching, length) == bucket for length in lengths)
+        users = sum(batching.padded(length) == bucket for length in lengths)
         room = batching.room(bucket)
         for start in range(0, users, room):
             hidden = torch.randn(min(room, users - start), bucket, encoder.config.hidden_size)  # (B, T, D)

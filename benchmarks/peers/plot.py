@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plots import require
+from benchmarks.plots import bars, require
 
 FIGURES = (
     ("throughput_eps", "events/s, drained backlog"),
@@ -31,12 +31,8 @@ def draw(report: Mapping[str, Any], file: Path) -> None:
         for axes in row[len(models) :]:
             axes.set_visible(False)
         for axes, (model, peers) in zip(row, models.items(), strict=False):
-            names = list(peers)[::-1]  # the first at the top
-            medians = [peers[peer]["median"] for peer in names]
-            below = [peers[peer]["median"] - peers[peer]["min"] for peer in names]
-            above = [peers[peer]["max"] - peers[peer]["median"] for peer in names]
-            colors = [COLORS[_kind(peer, report["floors"])] for peer in names]
-            axes.barh(names, medians, xerr=[below, above], color=colors, ecolor="black", capsize=2)
+            colors = [COLORS[_kind(peer, report["floors"])] for peer in reversed(peers)]
+            bars(axes, dict(reversed(peers.items())), color=colors)  # the first at the top
             axes.set(title=f"model: {model}", xlabel=title)
             axes.grid(axis="x", alpha=0.3)
     broker, machine = report["broker"], report["machine"]

@@ -151,6 +151,18 @@ async def test_who_remembers_the_state_is_told_differences_and_else_all_of_it(
     assert len(decoded(read).history) == 8
 
 
+async def test_what_is_told_makes_the_same_bytes_as_the_whole_state_with_lines_of_one_time_in_redis_order(
+    store: UserStore, redis: Redis, stack: Stack, prefix: str
+) -> None:
+    user = f"{prefix}-1"
+    await store.apply([of(user, [event(1, "view", "milk", time_ms=NOW)])])
+    news = [event(2, "view", "a", "c", time_ms=NOW + 1), event(3, "view", "b", time_ms=NOW + 2)]
+    (told,) = await store.apply([of(user, news)])
+    assert [member.split(":")[1] for member in decoded(told).history[::2]] == ["b", "c", "a", "milk"]
+    (whole,) = await UserStore(redis, stack.settings).apply([UserChanges(user)])
+    assert bytes(told.state) == bytes(whole.state)
+
+
 async def test_a_state_that_redis_lost_and_that_came_to_the_same_version_is_not_taken_for_the_old_one(
     store: UserStore, redis: Redis, stack: Stack, prefix: str
 ) -> None:
