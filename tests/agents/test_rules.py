@@ -1,6 +1,8 @@
 """Rules over the model's candidates."""
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from agents.rules import ITEMS, choose, excluded
@@ -8,6 +10,8 @@ from schemas.inference import SEPARATOR, UserState
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR
+# ids that look like what the rules search for, and one whose UTF-8 ends as the head of a packed string begins
+IDS = st.lists(st.sampled_from(["purchase:", ":", "0" * 16, "é", "7", "tea"]), min_size=1, max_size=6).map("".join)
 
 
 def state(history: dict[str, int] | None = None, cart: dict[str, int] | None = None) -> Raw:
@@ -34,6 +38,15 @@ def test_items_in_the_cart_are_left_out_until_they_are_taken_out_or_forgotten() 
 
 def test_the_item_being_looked_at_is_left_out() -> None:
     assert excluded(state(), NOW, ("lamp",)) == {"lamp"}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["view", "cart", "purchase"]), IDS, st.integers(0, 30)), max_size=12))
+def test_whatever_the_ids_look_like_exactly_the_purchases_of_the_last_half_day_are_found(
+    lines: list[tuple[str, str, int]]
+) -> None:
+    history = {f"{kind}:{item}": NOW - hours * HOUR for kind, item, hours in lines}
+    bought = {item for kind, item, _ in lines if kind == "purchase" and history[f"purchase:{item}"] >= NOW - 12 * HOUR}
+    assert excluded(state(history), NOW, ()) == bought
 
 
 def test_an_item_id_may_hold_colons() -> None:
