@@ -7,7 +7,7 @@ log has holes (transaction markers, compaction).
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 
 class Partition(NamedTuple):
@@ -91,7 +91,7 @@ class AckWindow:
 
     def settled(self, run: OffsetRun) -> bool:
         """Whether all of these are known to be done. Of partitions that are not assigned here nothing is known."""
-        partition = Partition(run.topic, run.partition)
+        partition = cast("Partition", run[:2])  # equal to one, at a fifth of the cost
         below = self._position.get(partition, self._starts.get(partition))
         if below is None:
             return False

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
@@ -60,7 +60,7 @@ class Producer(Protocol):
         """Queue a batch; the future resolves when the broker has it."""
 
 
-class _Record(NamedTuple):
+class _Record(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: Headers

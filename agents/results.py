@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
 from secrets import token_hex
-from typing import NamedTuple
 
 import msgspec
 import orjson
+from msgspec import Struct
 
 from agents.ack_window import OffsetRun
 from agents.coalescer import Work
@@ -38,7 +38,7 @@ def _new_id() -> str:
     return f"{_process}{next(_serial):012x}"
 
 
-class Result(NamedTuple):
+class Result(Struct, frozen=True, gc=False):
     """`data` as JSON is the value that Redis holds; `record` is what the topic carries."""
 
     data: bytes
@@ -88,7 +88,7 @@ def _record(result_id: str, user: str, time: str, data: bytes) -> bytes:
     return b"".join((envelope[:-1], b',"data":', data, b"}"))
 
 
-class _Head(msgspec.Struct):
+class _Head(Struct):
     recommendation_id: str
     user_id: str
     generated_at: str

@@ -2,7 +2,7 @@
 
 The truth stays in Redis: a snapshot says of which version it is and which event was the last; apply.lua uses it only
 while both are true. Whatever else happened to the user, in whatever process, the whole state comes instead.
-New lines are spliced into the packed bytes that the worker gets: mostly, nothing of the state is decoded.
+New lines are spliced into the packed bytes that the worker gets: mostly, nothing of the history is decoded.
 """
 
 import time
@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from agents.state.backfill import HISTORY
-from schemas.inference import UserState, user_state_decoder
 
 MAX_BYTES = 256 << 20  # some 35,000 users with full histories, 100,000 with 35 lines
 ENTRY_BYTES = 500  # of a snapshot, besides its packed bytes
@@ -32,6 +31,15 @@ class Changed(Struct, frozen=True, array_like=True, gc=False):
     cart: tuple[str, ...]
 
 
+class _Parts(Struct, frozen=True, array_like=True, gc=False):
+    """A `schemas.inference.UserState` whose history stays packed."""
+
+    history: Raw
+    counter_items: tuple[str, ...]
+    counter_values: bytes
+    cart: tuple[str, ...]
+
+
 class Snapshot(Struct, frozen=True, gc=False):
     """A user's state when `last_event` (8 bytes) was applied as the last. Redis keeps it at least until `until_s`."""
 
@@ -43,15 +51,22 @@ class Snapshot(Struct, frozen=True, gc=False):
 
 
 NOTHING = Changed((), b"", ())
+_decode_parts = msgspec.msgpack.Decoder(_Parts).decode
 
 
 def after(state: Raw, lines: Raw, changed: Changed | None) -> Raw:
     """What becomes of a packed `UserState` by packed lines, newer than all that it has, newest first, and the rest."""
-    count, body = _array(memoryview(state)[1:])
+    kept, body = _array(memoryview(state)[1:])
     new, new_body = _array(memoryview(lines))
-    if changed is not None or count + new > 2 * HISTORY:
-        return Raw(_encode(_merged(user_state_decoder.decode(state), _decode_lines(lines), changed or NOTHING)))
-    return Raw(b"".join((b"\x94", _array_head(count + new), new_body, body)))
+    fits = kept + new <= 2 * HISTORY
+    if fits and changed is None:
+        return Raw(b"".join((b"\x94", _array_head(kept + new), new_body, body)))
+    before = _decode_parts(state)
+    if fits:
+        history = b"".join((_array_head(kept + new), new_body, _array(memoryview(before.history))[1]))
+    else:
+        history = _encode((*_decode_lines(lines), *_decode_lines(before.history))[: 2 * HISTORY])
+    return Raw(_encode(_merged(Raw(history), before, changed or NOTHING)))
 
 
 class Snapshots:
@@ -101,17 +116,16 @@ def _array_head(length: int) -> bytes:
     return bytes((0x90 | length,)) if length < 16 else b"\xdc" + length.to_bytes(2)
 
 
-def _merged(before: UserState, lines: tuple[str, ...], changed: Changed) -> UserState:
+def _merged(history: Raw, before: _Parts, changed: Changed) -> _Parts:
     counters = _counters(before) | _counters(changed)
     cart = _dict(before.cart) | _dict(changed.cart)
-    history = (*lines, *before.history)[: 2 * HISTORY]
-    return UserState(history, tuple(counters), b"".join(counters.values()), tuple(chain.from_iterable(cart.items())))
+    return _Parts(history, tuple(counters), b"".join(counters.values()), tuple(chain.from_iterable(cart.items())))
 
 
 def _dict(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _counters(state: UserState | Changed) -> dict[str, bytes]:
+def _counters(state: _Parts | Changed) -> dict[str, bytes]:
     values = state.counter_values
     return {item: values[n * COUNTER_BYTES : (n + 1) * COUNTER_BYTES] for n, item in enumerate(state.counter_items)}

@@ -203,4 +203,4 @@ class UserStore:
     def _state_keys(user: str, session: str | None) -> tuple[str, ...]:
         prefix = keys.user(user)
         scope = prefix if session is None else f"{prefix}:session:{session}"
-        return (f"{prefix}:meta", *(f"{scope}:{part}" for part in ("history", "counters", "cart", "seen")))
+        return f"{prefix}:meta", f"{scope}:history", f"{scope}:counters", f"{scope}:cart", f"{scope}:seen"

@@ -37,6 +37,26 @@ def test_a_difference_leaves_the_newest_lines_byte_for_byte_as_the_whole_state_w
     assert bytes(state) == bytes(whole)
 
 
+ITEM_IDS = st.sampled_from(["milk", "é" * 20, "x"])
+COUNTERS = st.dictionaries(ITEM_IDS, st.binary(min_size=24, max_size=24))
+CARTS = st.dictionaries(ITEM_IDS, st.integers(-9, 9).map(str))
+
+
+@given(st.integers(0, HISTORY), st.integers(0, 20), COUNTERS, CARTS, COUNTERS, CARTS)
+def test_what_is_spliced_is_what_decoding_merging_and_packing_would_give(
+    kept: int, new: int, counters: dict[str, bytes], cart: dict[str, str], new_counters: dict[str, bytes],
+    new_cart: dict[str, str],
+) -> None:
+    def state(history: tuple[str, ...], counters: dict[str, bytes], cart: dict[str, str]) -> UserState:
+        flat = tuple(chain.from_iterable(cart.items()))
+        return UserState(history[: 2 * HISTORY], tuple(counters), b"".join(counters.values()), flat)
+
+    changed = Changed(*msgspec.structs.astuple(state((), new_counters, new_cart))[1:])
+    merged = state((*lines(kept, new), *lines(0, kept)), counters | new_counters, cart | new_cart)
+    before = packed(state(lines(0, kept), counters, cart))
+    assert bytes(after(before, packed(lines(kept, new)), changed)) == msgspec.msgpack.encode(merged)
+
+
 def test_counters_and_cart_take_their_new_values_and_keep_the_others() -> None:
     before = UserState(("view:a:0", "1"), ("a", "b"), b"A" * 24 + b"B" * 24, ("a", "1", "b", "2"))
     changed = Changed(("b", "c"), b"b" * 24 + b"c" * 24, ("b", "-3"))
