@@ -100,12 +100,9 @@ def covers(work: Work) -> tuple[OffsetRun, ...]:
     are covered here too, unless they are done: then they were answered.
     """
     own = offset_runs(work.held)
-    others = [run for run in work.open_covers if not _is_settled(run, work)]
+    window = work.held[-1].window if work.held else None
+    others = [run for run in work.open_covers if window is None or not window.settled(run)]
     return _merged([*own, *others]) if others else own
-
-
-def _is_settled(run: OffsetRun, work: Work) -> bool:
-    return bool(work.held) and work.held[-1].window.settled(run)
 
 
 def offset_runs(held: Sequence[Held]) -> tuple[OffsetRun, ...]:

@@ -27,12 +27,15 @@ class Fallback:
 
     @property
     def popular(self) -> Sequence[str]:
-        """Item ids, best first."""
+        """Item ids, best first; those that hold a `SEPARATOR`, as no model names any, are left out."""
         return tuple(self._popular)
 
     @popular.setter
     def popular(self, item_ids: Sequence[str]) -> None:
-        self._popular = {item_id: _encode(RecommendedItem(item_id, 0.0, Reason("popular"))) for item_id in item_ids}
+        self._popular = {
+            item_id: _encode(RecommendedItem(item_id, 0.0, Reason("popular")))
+            for item_id in item_ids if SEPARATOR not in item_id
+        }
 
     def candidates(self, stored: bytes | None) -> tuple[str, bytes]:
         """Ids and items without a model, as in a `RecommendResult`: the stored result's, then what is popular."""

@@ -6,6 +6,7 @@ from agents import fallback as module
 from agents.ack_window import Partition
 from agents.fallback import Fallback
 from agents.state.store import Debt
+from schemas.inference import SEPARATOR
 from schemas.results import Trigger
 
 HERE, ELSEWHERE = Partition("clicks", 0), Partition("clicks", 1)
@@ -90,3 +91,11 @@ def test_beyond_the_bound_the_oldest_are_forgotten_in_redis_too(monkeypatch: pyt
         fallback.owe(user, debt())
     assert fallback.over() == {"a": HERE}
     assert users(fallback) == ["b", "c"]
+
+
+def test_a_popular_id_that_would_read_as_two_is_left_out_and_the_others_keep_their_lines() -> None:
+    fallback = Fallback()
+    fallback.popular = ("tea", f"ri{SEPARATOR}ce", "milk")
+    ids, items = fallback.candidates(None)
+    assert ids.split(SEPARATOR) == ["tea", "milk"]
+    assert [line.split(b'"')[3] for line in items.split(b"\n")] == [b"tea", b"milk"]
