@@ -215,6 +215,7 @@ def report(stack: Stack, events: int, users: int, runs: dict[str, list[Run]]) ->
         "stock_take_us": median.get("stock_take"),
         "targets_us": TARGETS_US,
         "cpu_us_per_event": cost,
+        "share_of_stock_take": _shares(runs),
         "events_per_s": {name: reports.spread([run.events_per_s for run in of]) for name, of in runs.items()},
         "results_per_event": {name: _share(of, "results", events) for name, of in writing.items()},
         "fallbacks_per_event": {name: _share(of, "fallbacks", events) for name, of in writing.items()},
@@ -224,6 +225,15 @@ def report(stack: Stack, events: int, users: int, runs: dict[str, list[Run]]) ->
         "rounds": max(len(of) for of in runs.values()),
         **reports.surroundings(stack),
         **reports.origin(),
+    }
+
+
+def _shares(runs: dict[str, list[Run]]) -> dict[str, dict[str, float]]:
+    """Each variant's cost as a share of stock Faust's in the same round: the machine's pace is taken out."""
+    stock = [run.cpu_us_per_event for run in runs.get("stock_take", ())]
+    return {
+        name: reports.spread([run.cpu_us_per_event / beside for run, beside in zip(of, stock, strict=True)])
+        for name, of in runs.items() if stock
     }
 
 
@@ -238,13 +248,16 @@ def table(measured: dict[str, Any]) -> str:
         f"{broker['kind']} {broker['version']}, {machine['cpus']} CPUs, {measured['measured_at']}",
         f"{measured['events']:,} events, {measured['rounds']} rounds, Python {machine['python']}",
         f"reference: {reference['min']} to {reference['max']} CPU us, median {reference['median']}",
-        f"{'CPU us per event':20}{'min':>8}{'median':>8}{'max':>8}{'target':>8}{'events/s':>10}{'results/event':>15}",
+        f"{'CPU us per event':20}{'min':>8}{'median':>8}{'max':>8}{'target':>8}{'of stock':>10}{'events/s':>10}"
+        f"{'results/event':>15}",
     ]
     for name, cost in measured["cpu_us_per_event"].items():
         target = TARGETS_US.get(name)
         results = measured["results_per_event"].get(name)
+        of_stock = measured["share_of_stock_take"].get(name)
         lines.append(
             f"{name:20}{cost['min']:8.1f}{cost['median']:8.1f}{cost['max']:8.1f}{target or '':>8}"
+            f"{'' if of_stock is None else format(of_stock['median'], '.2f'):>10}"
             f"{measured['events_per_s'][name]['median']:10,.0f}{'' if results is None else f'{results:.3f}':>15}"
         )
     return "\n".join(lines)

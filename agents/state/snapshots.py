@@ -56,14 +56,14 @@ _decode_parts = msgspec.msgpack.Decoder(_Parts).decode
 
 def after(state: Raw, lines: Raw, changed: Changed | None) -> Raw:
     """What becomes of a packed `UserState` by packed lines, newer than all that it has, newest first, and the rest."""
-    kept, body = _array(memoryview(state)[1:])
-    new, new_body = _array(memoryview(lines))
+    kept, body = _array(state, at=1)
+    new, new_body = _array(lines)
     fits = kept + new <= 2 * HISTORY
     if fits and changed is None:
         return Raw(b"".join((b"\x94", _array_head(kept + new), new_body, body)))
     before = _decode_parts(state)
     if fits:
-        history = b"".join((_array_head(kept + new), new_body, _array(memoryview(before.history))[1]))
+        history = b"".join((_array_head(kept + new), new_body, _array(before.history)[1]))
     else:
         history = _encode((*_decode_lines(lines), *_decode_lines(before.history))[: 2 * HISTORY])
     return Raw(_encode(_merged(Raw(history), before, changed or NOTHING)))
@@ -91,10 +91,11 @@ class Snapshots:
     ) -> None:
         """Remember a state that Redis just renewed for `ttl_s`, in place of the one before."""
         key, size = (user, session), ENTRY_BYTES + len(memoryview(state))
-        before = self._snapshots.pop(key, None)
+        before = self._snapshots.get(key)
         self._bytes += size if before is None else size - before.size
         # half: answers take time
         self._snapshots[key] = Snapshot(version, last_event, self._clock() + ttl_s / 2, state, size)
+        self._snapshots.move_to_end(key)
         while self._bytes > self._max_bytes:
             _, oldest = self._snapshots.popitem(last=False)
             self._bytes -= oldest.size
@@ -106,10 +107,11 @@ class Snapshots:
             self._bytes -= before.size
 
 
-def _array(packed: memoryview) -> tuple[int, memoryview]:
-    """How many elements a packed array has, and what follows its head: a byte for up to 15 of them, three for more."""
-    head = packed[0]
-    return (head & 0x0F, packed[1:]) if head < 0xDC else (packed[1] << 8 | packed[2], packed[3:])
+def _array(packed: Raw, at: int = 0) -> tuple[int, memoryview]:
+    """How many elements the array there has, and what follows its head: a byte for up to 15 of them, three for more."""
+    view = memoryview(packed)
+    head = view[at]
+    return (head & 0x0F, view[at + 1 :]) if head < 0xDC else (view[at + 1] << 8 | view[at + 2], view[at + 3 :])
 
 
 def _array_head(length: int) -> bytes:

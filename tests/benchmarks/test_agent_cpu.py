@@ -31,6 +31,8 @@ def test_the_report_has_the_fields_of_the_contract_and_every_event_was_answered(
     assert all(cost > 0 for cost in report["agent_cpu_us_per_event"].values())
     assert report["raw_getmany_us"] > 0
     assert report["stock_take_us"] > 0
+    assert report["share_of_stock_take"]["stock_take"]["median"] == 1
+    assert 0 < report["share_of_stock_take"]["raw_getmany"]["max"] < 1
     assert 0 < report["results_per_event"]["full"] <= report["results_per_event"]["full_no_coalescing"] <= 1
     assert report["broker"]["kind"]
     assert plot.read_bytes().startswith(b"\x89PNG")
