@@ -248,8 +248,8 @@ def table(measured: dict[str, Any]) -> str:
         f"{broker['kind']} {broker['version']}, {machine['cpus']} CPUs, {measured['measured_at']}",
         f"{measured['events']:,} events, {measured['rounds']} rounds, Python {machine['python']}",
         f"reference: {reference['min']} to {reference['max']} CPU us, median {reference['median']}",
-        f"{'CPU us per event':20}{'min':>8}{'median':>8}{'max':>8}{'target':>8}{'of stock':>10}{'events/s':>10}"
-        f"{'results/event':>15}",
+        (f"{'CPU us per event':20}{'min':>8}{'median':>8}{'max':>8}{'target':>8}{'of stock':>10}{'events/s':>10}"
+         f"{'results/event':>15}"),
     ]
     for name, cost in measured["cpu_us_per_event"].items():
         target = TARGETS_US.get(name)
