@@ -21,6 +21,7 @@ from agents.liveness import Heartbeat, Progress, heartbeat_fd
 from agents.publisher import Publisher
 from agents.state.connection import connect
 from agents.state.facts_store import FactsStore
+from agents.state.orders_store import OrdersStore
 from agents.state.scripts import is_away as redis_is_away
 from agents.state.store import UserStore
 from agents.transport.consumer import Chunk, GaplessConsumer
@@ -177,7 +178,9 @@ async def _facts(app: App, settings: Settings) -> AsyncIterator[Handle]:
     dead_letters = DeadLetters(publisher, settings.prefix, facts.TOPICS)
     try:
         async with background(publisher.run):
-            yield facts.Facts(FactsStore(redis), dead_letters, settings.prefix).handle
+            yield facts.Facts(
+                FactsStore(redis), OrdersStore(redis, settings), dead_letters, settings.prefix
+            ).handle
     finally:
         await redis.aclose()
 

@@ -1,4 +1,4 @@
-"""Catalogue and stock in, Redis out: the facts that rules, replies and readers look up."""
+"""Catalogue, stock and orders in, Redis out: the facts that rules, replies and readers look up."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,15 @@ from aiokafka import ConsumerRecord
 from agents.dead_letters import DeadLetters
 from agents.decoding import EventDecoder, Poison, RecordError
 from agents.state.facts_store import NO_LOCATION, Fact, FactsStore
+from agents.state.orders_store import OrderRecord, OrdersStore
 from agents.transport.consumer import Chunk
 from schemas import events
-from schemas.topics import CATALOG, INVENTORY
+from schemas.topics import CATALOG, INVENTORY, ORDERS
 
-TOPICS = (CATALOG, INVENTORY)
+TOPICS = (CATALOG, INVENTORY, ORDERS)
+TYPES: dict[type[events.FactEvent], str] = {
+    events.Item: CATALOG.name, events.StockLevel: INVENTORY.name, events.Order: ORDERS.name,
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -20,49 +24,60 @@ _encode = msgspec.json.Encoder().encode
 class Facts:
     """One process's share of the capability."""
 
-    def __init__(self, store: FactsStore, dead_letters: DeadLetters, prefix: str) -> None:
-        self._store = store
+    def __init__(self, items: FactsStore, orders: OrdersStore, dead_letters: DeadLetters, prefix: str) -> None:
+        self._items = items
+        self._orders = orders
         self._dead_letters = dead_letters
-        self._inventory = INVENTORY.full_name(prefix)
+        self._names = {topic.full_name(prefix): topic.name for topic in TOPICS}
         self._decoders: dict[str, EventDecoder[events.FactEvent]] = {
-            # both types for both: msgspec does not ask for the `type` where only one is possible
-            topic.full_name(prefix): EventDecoder(events.FactEvent) for topic in TOPICS
+            # all types for each: msgspec does not ask for the `type` where only one is possible
+            topic: EventDecoder(events.FactEvent) for topic in self._names
         }
 
     async def handle(self, taken: Sequence[Chunk]) -> None:
         """Write what the records say, in the order of each partition; acknowledge when Redis has it."""
-        facts = []
+        items: list[Fact] = []
+        orders: list[OrderRecord] = []
         for chunk in taken:
             decode = self._decoders[chunk.partition.topic]
             for record in chunk.records:
                 fact = self._withdrawal(record) if record.value is None else self._fact(record, decode(record))
                 if isinstance(fact, Poison):
                     await self._dead_letters.send(record, fact)
+                elif isinstance(fact, OrderRecord):
+                    orders.append(fact)
                 else:
-                    facts.append(fact)
-        await self._store.write(facts)
+                    items.append(fact)
+        await self._items.write(items)
+        await self._orders.write(orders)
         for chunk in taken:
             for record in chunk.records:
                 chunk.window.done(chunk.partition, record.offset)
 
-    def _fact(self, record: ConsumerRecord, event: events.FactEvent | Poison) -> Fact | Poison:
+    def _fact(self, record: ConsumerRecord, event: events.FactEvent | Poison) -> Fact | OrderRecord | Poison:
         if isinstance(event, Poison):
             return event
-        if isinstance(event, events.Item) == (record.topic == self._inventory):
+        if TYPES[type(event)] != self._names[record.topic]:
             return Poison(RecordError(f"{type(event).__name__} events do not belong on this topic"))
+        time_ms = max(0, record.timestamp)
+        if isinstance(event, events.Order):
+            return OrderRecord(event.data.order_id, event.data, time_ms)
         if isinstance(event, events.Item):
-            return Fact("item", event.data.item_id, "", _encode(event.data), max(0, record.timestamp))
-        location = event.data.location_id or NO_LOCATION
-        return Fact("stock", event.data.item_id, location, _encode(event.data), max(0, record.timestamp))
+            return Fact("item", event.data.item_id, "", _encode(event.data), time_ms)
+        return Fact("stock", event.data.item_id, event.data.location_id or NO_LOCATION, _encode(event.data), time_ms)
 
-    def _withdrawal(self, record: ConsumerRecord) -> Fact | Poison:
+    def _withdrawal(self, record: ConsumerRecord) -> Fact | OrderRecord | Poison:
         try:
             key = (record.key or b"").decode()
         except UnicodeDecodeError as error:
             return Poison(error)
         if not key:
-            return Poison(RecordError("a withdrawal needs the item's id as the record key"))
-        if record.topic == self._inventory:
+            return Poison(RecordError("a withdrawal needs the id of what is withdrawn as the record key"))
+        time_ms = max(0, record.timestamp)
+        name = self._names[record.topic]
+        if name == ORDERS.name:
+            return OrderRecord(key, None, time_ms)
+        if name == INVENTORY.name:
             item_id, _, location = key.partition("|")
-            return Fact("stock", item_id, location or NO_LOCATION, b"", max(0, record.timestamp))
-        return Fact("item", key, "", b"", max(0, record.timestamp))
+            return Fact("stock", item_id, location or NO_LOCATION, b"", time_ms)
+        return Fact("item", key, "", b"", time_ms)

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Text: TypeAlias = Annotated[str, Meta(max_length=2048)]
+MessageText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=8192)]
 Money: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
 Quantity: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Days: TypeAlias = Annotated[float, Meta(ge=0, le=36_500)]
@@ -79,6 +80,21 @@ class PurchaseData(UserData, frozen=True, kw_only=True, gc=False):
     recommendation_id: Id | None = None
 
 
+class SupportMessageData(UserData, frozen=True, kw_only=True, gc=False):
+    """`order_id`: the order that the customer wrote about, where the channel knows it."""
+
+    conversation_id: Id
+    message_id: Id
+    text: MessageText
+    language: Text | None = None
+    channel: Text | None = None
+    order_id: Id | None = None
+
+
+class ConversationResolvedData(UserData, frozen=True, kw_only=True, gc=False):
+    conversation_id: Id
+
+
 class ItemData(Struct, frozen=True, kw_only=True):
     item_id: Id
     title: Text
@@ -100,6 +116,40 @@ class StockLevelData(Struct, frozen=True, kw_only=True):
     pack_size: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     service_level: Annotated[float, Meta(gt=0, lt=1)] | None = None
     location_id: Id | None = None
+
+
+OrderStatus: TypeAlias = Literal[
+    "placed", "paid", "packed", "shipped", "out_for_delivery", "delivered", "cancelled", "returned"
+]
+RefundStatus: TypeAlias = Literal["requested", "approved", "paid", "declined"]
+
+
+class Shipment(Struct, frozen=True, kw_only=True):
+    carrier: Text | None = None
+    tracking_id: Text | None = None
+    shipped_at: Timestamp | None = None
+    expected_at: Timestamp | None = None
+    delivered_at: Timestamp | None = None
+
+
+class OrderRefund(Struct, frozen=True, kw_only=True):
+    amount: Money
+    status: RefundStatus
+    updated_at: Timestamp | None = None
+
+
+class OrderData(Struct, frozen=True, kw_only=True):
+    """The whole order as it is now: the newest record of an `order_id` replaces the one before."""
+
+    order_id: Id
+    user_id: Id
+    status: OrderStatus
+    lines: Annotated[tuple[ItemLine, ...], Meta(max_length=2000)] = ()
+    currency: Annotated[str, Meta(min_length=3, max_length=3)] | None = None
+    value: Money | None = None
+    placed_at: Timestamp | None = None
+    shipment: Shipment | None = None
+    refund: OrderRefund | None = None
 
 
 class Envelope(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
@@ -162,12 +212,24 @@ class Refund(Envelope, frozen=True, kw_only=True, tag="retail.refund.v1"):
     data: PurchaseData
 
 
+class SupportMessage(Envelope, frozen=True, kw_only=True, tag="retail.support_message.v1"):
+    data: SupportMessageData
+
+
+class ConversationResolved(Envelope, frozen=True, kw_only=True, tag="retail.conversation_resolved.v1"):
+    data: ConversationResolvedData
+
+
 class Item(Envelope, frozen=True, kw_only=True, tag="retail.item.v1"):
     data: ItemData
 
 
 class StockLevel(Envelope, frozen=True, kw_only=True, tag="retail.stock_level.v1"):
     data: StockLevelData
+
+
+class Order(Envelope, frozen=True, kw_only=True, tag="retail.order.v1"):
+    data: OrderData
 
 
 Click: TypeAlias = (
@@ -183,4 +245,5 @@ Click: TypeAlias = (
 )
 PurchaseEvent: TypeAlias = Purchase | Refund
 CustomerEvent: TypeAlias = Click | PurchaseEvent
-FactEvent: TypeAlias = Item | StockLevel
+SupportEvent: TypeAlias = SupportMessage | ConversationResolved
+FactEvent: TypeAlias = Item | StockLevel | Order

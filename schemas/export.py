@@ -12,9 +12,22 @@ from typing import Any, get_args
 
 import msgspec
 
-from schemas.events import VISITOR_PREFIX, Click, Item, PurchaseEvent, StockLevel, UserData
-from schemas.results import Recommendations
-from schemas.topics import CATALOG, CLICKSTREAM, DAY_MS, INVENTORY, PURCHASES, RECOMMENDATIONS, TOPICS, VERSION, Topic
+from schemas.events import VISITOR_PREFIX, Click, Item, Order, PurchaseEvent, StockLevel, SupportEvent, UserData
+from schemas.results import Recommendations, SupportReply
+from schemas.topics import (
+    CATALOG,
+    CLICKSTREAM,
+    DAY_MS,
+    INVENTORY,
+    ORDERS,
+    PURCHASES,
+    RECOMMENDATIONS,
+    REPLIES,
+    SUPPORT_MESSAGES,
+    TOPICS,
+    VERSION,
+    Topic,
+)
 
 Json = dict[str, Any]
 
@@ -25,10 +38,13 @@ VALUES: Mapping[Topic, tuple[type[msgspec.Struct], ...]] = {
     PURCHASES: get_args(PurchaseEvent),
     CATALOG: (Item,),
     INVENTORY: (StockLevel,),
+    SUPPORT_MESSAGES: get_args(SupportEvent),
+    ORDERS: (Order,),
     RECOMMENDATIONS: (Recommendations,),
+    REPLIES: (SupportReply,),
 }
 
-READS: Mapping[str, tuple[Topic, ...]] = {"recommend": (CLICKSTREAM, PURCHASES), "facts": (CATALOG, INVENTORY)}
+READS: Mapping[str, tuple[Topic, ...]] = {"recommend": (CLICKSTREAM, PURCHASES), "facts": (CATALOG, INVENTORY, ORDERS)}
 WRITES: Mapping[str, tuple[Topic, ...]] = {"recommend": (RECOMMENDATIONS,), "facts": ()}
 
 _USER_RULES: Json = {

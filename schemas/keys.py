@@ -17,6 +17,11 @@ def history(user: str) -> str:
     return f"user:{{{user}}}:history"
 
 
+def orders_of(user: str) -> str:
+    """A sorted set of the user's order ids, by when they were placed (ms)."""
+    return f"user:{{{user}}}:orders"
+
+
 def owed(topic: str, partition: int) -> str:
     """A hash of the users whom the owner of a partition owes the model's answer."""
     return f"owed:{topic}:{partition}"
@@ -24,6 +29,11 @@ def owed(topic: str, partition: int) -> str:
 
 def item(item_id: str) -> str:
     return f"item:{{{item_id}}}"
+
+
+def order(order_id: str) -> str:
+    """A hash: the order's JSON, and the time of its record (ms)."""
+    return f"order:{{{order_id}}}"
 
 
 def stock(item_id: str) -> str:

@@ -60,6 +60,67 @@ class RecommendationsData(Struct, frozen=True, kw_only=True):
     items: tuple[RecommendedItem, ...]  # last: agents/results.py completes what was encoded without them
 
 
+Action: TypeAlias = Literal["reply", "clarify", "handover"]
+ReplyOrigin: TypeAlias = Literal["model", "template"]
+CitationKind: TypeAlias = Literal["order", "stock", "policy", "recommendation"]
+
+
+class Citation(Struct, frozen=True):
+    """A fact that the reply rests on, as it was at `as_of`.
+
+    `ref`: the id of an order, an item or a policy passage. `quote`: its words.
+    """
+
+    kind: CitationKind
+    ref: str
+    as_of: str
+    quote: str
+
+
+class Handover(Struct, frozen=True):
+    """For the person who takes over. `summary`: what is known, without personal data."""
+
+    reason: str
+    summary: str
+
+
+class ReplyData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The `data` of `retail.reply.v1`, and the value of `user:{…}:reply:<conversation_id>`.
+
+    `message_id`: the newest message that it answers; `supersedes`: earlier ones that got no reply of their own.
+    """
+
+    reply_id: str
+    user_id: str
+    conversation_id: str
+    message_id: str
+    supersedes: tuple[str, ...] = ()
+    generated_at: str
+    trigger: Trigger
+    covers: tuple[OffsetRange, ...]
+    action: Action
+    text: str
+    language: str
+    intent: str
+    confidence: float
+    citations: tuple[Citation, ...]
+    model: ModelVersion
+    origin: ReplyOrigin
+    handover: Handover | None = None
+
+
+class SupportReply(Struct, frozen=True, kw_only=True, tag_field="type", tag="retail.reply.v1"):
+    """The record on the `replies` topic, in structured mode."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    time: str
+    datacontenttype: Literal["application/json"]
+    subject: str
+    data: ReplyData
+
+
 class Recommendations(Struct, frozen=True, kw_only=True, tag_field="type", tag="retail.recommendations.v1"):
     """The record on the `recommendations` topic, in structured mode."""
 

@@ -42,10 +42,13 @@ CLICKSTREAM = Topic(name="clickstream", key="user", direction="in")
 PURCHASES = Topic(name="purchases", key="user", direction="in", retention_days=30)
 CATALOG = Topic(name="catalog", key="item_id", direction="in", cleanup="compact")
 INVENTORY = Topic(name="inventory", key="item_id or item_id|location_id", direction="in", cleanup="compact")
+SUPPORT_MESSAGES = Topic(name="support-messages", key="user", direction="in", retention_days=30, copies_bytes=False)
+ORDERS = Topic(name="orders", key="order_id", direction="in", cleanup="compact")
 RECOMMENDATIONS = Topic(name="recommendations", key="user", direction="out")
+REPLIES = Topic(name="replies", key="user", direction="out", retention_days=30)
 
-SOURCES = (CLICKSTREAM, PURCHASES, CATALOG, INVENTORY)
-TOPICS = (*SOURCES, RECOMMENDATIONS, *(source.dead_letters for source in SOURCES))
+SOURCES = (CLICKSTREAM, PURCHASES, SUPPORT_MESSAGES, CATALOG, INVENTORY, ORDERS)
+TOPICS = (*SOURCES, RECOMMENDATIONS, REPLIES, *(source.dead_letters for source in SOURCES))
 RETRIES = Topic(  # not one of them: made by the first `footfall dlq retry`
     name="dlq-retries", key="place of the record", direction="out", partitions=1,
     retention_days=max(source.dead_letters.retention_days for source in SOURCES),  # as long as there is a letter

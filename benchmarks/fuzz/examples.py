@@ -32,6 +32,11 @@ _ITEM = {"item_id": "1044078", "title": "Milk", "category": "dairy", "brand": "o
          "moq": 6, "shelf_life_days": 12.5, "attributes": {"organic": True, "sizes": [1, 2.5, "l"]}}
 _STOCK = {"item_id": "1044078", "on_hand": 12, "on_order": 24.0, "lead_time_days": 2, "review_period_days": 1,
           "pack_size": 6, "service_level": 0.95, "location_id": "3"}
+_ORDER = {"order_id": "4411", "user_id": "17", "status": "delivered", "lines": [_LINE], "currency": "EUR",
+          "value": 2.99, "placed_at": "2026-11-20T09:00:00Z",
+          "shipment": {"carrier": "DHL", "tracking_id": "JD01", "shipped_at": "2026-11-21T08:00:00Z",
+                       "expected_at": "2026-11-23T10:00:00Z", "delivered_at": "2026-11-23T09:00:00+01:00"},
+          "refund": {"amount": 2.99, "status": "approved", "updated_at": "2026-11-24T10:00:00Z"}}
 _STATE = protocol.UserState(
     ("view:5:00112233445566ff", "1795427999000"), ("5",), b"\0" * 24, ("5", "-1795427999000")
 )
@@ -55,6 +60,8 @@ def events() -> Iterator[tuple[Route, dict[str, Any]]]:
         yield Route.PURCHASES, event(kind, _PURCHASE)
     yield Route.CATALOG, event("item", _ITEM)
     yield Route.INVENTORY, event("stock_level", _STOCK)
+    yield Route.ORDERS, event("order", _ORDER)
+    yield Route.ORDERS, event("order", {"order_id": "4412", "user_id": "17", "status": "placed"})
 
 
 def binary_mode(route: Route, structured: dict[str, Any]) -> Input:
@@ -69,7 +76,7 @@ def inputs() -> Iterator[Input]:
     for route, structured in events():
         yield Input(route, msgspec.json.encode(structured))
         yield binary_mode(route, structured)
-    for route in (Route.CLICKSTREAM, Route.CATALOG):
+    for route in (Route.CLICKSTREAM, Route.CATALOG, Route.ORDERS):
         yield Input(route, None, b"1044078")
     yield Input(Route.INVENTORY, None, b"1044078|3")
     yield Input(Route.DEAD_LETTERS, b"retail.purchases.v1/0/12", headers=tuple(

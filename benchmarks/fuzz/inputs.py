@@ -20,6 +20,7 @@ class Route(StrEnum):
     PURCHASES = auto()
     CATALOG = auto()
     INVENTORY = auto()
+    ORDERS = auto()
     DEAD_LETTERS = auto()
     TO_WORKER = auto()
     TO_AGENT = auto()

@@ -12,8 +12,10 @@ never may, and AssertionError where what would leave the process is not what was
 # ruff: noqa: SLF001 - the product's own ways in, which have no public name
 
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
+import hiredis
 import msgspec
 from aiokafka import ConsumerRecord
 
@@ -24,6 +26,7 @@ from agents.decoding import Poison, customer_decoders
 from agents.facts import Facts
 from agents.state.changes import looked_at
 from agents.state.facts_store import Fact
+from agents.state.orders_store import OrderRecord, OrdersStore
 from agents.transport.consumer import Chunk
 from agents.worker_client import WorkerClient, _Link
 from benchmarks.fuzz.inputs import Input, Route, unpack
@@ -32,12 +35,13 @@ from model_core.server import WorkerServer
 from schemas import keys
 from schemas.control import control_reply_decoder
 from schemas.inference import Refused, ToAgent, to_agent_decoder, to_agent_encoder
-from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY, PURCHASES, SOURCES
+from schemas.topics import CATALOG, CLICKSTREAM, INVENTORY, ORDERS, PURCHASES, SOURCES
 
 PREFIX = "retail"
 TOPICS = {
     Route.CLICKSTREAM: CLICKSTREAM.full_name(PREFIX), Route.PURCHASES: PURCHASES.full_name(PREFIX),
     Route.CATALOG: CATALOG.full_name(PREFIX), Route.INVENTORY: INVENTORY.full_name(PREFIX),
+    Route.ORDERS: ORDERS.full_name(PREFIX),
 }
 MAX_REASON_BYTES = 2 * 4 * MAX_TRACE_CHARS + 1024  # message and trace in UTF-8, and the short ones
 OF_ITS_OWN = ("it does not speak", "it sent what is not")
@@ -92,6 +96,17 @@ class _Store:
             assert 0 <= fact.timestamp_ms < 1 << 63
 
 
+class _OrdersStore(OrdersStore):
+    """Makes the arguments of its calls, and sends none."""
+
+    def __init__(self) -> None:
+        self._user_ttl_s = 1
+
+    async def write(self, records: Sequence[OrderRecord]) -> None:
+        for record in records:
+            hiredis.pack_command((*self._call(record), *chain.from_iterable(self._listing(record, b""))))
+
+
 class _Window:
     """Stands in for the window of acknowledgements."""
 
@@ -126,7 +141,7 @@ class ProductTarget:
     def __init__(self) -> None:
         self._letters = _Letters(cast(Any, _Producer()), PREFIX, SOURCES)
         self._decoders = customer_decoders(PREFIX)
-        self._facts = Facts(cast(Any, _Store()), self._letters, PREFIX)
+        self._facts = Facts(cast(Any, _Store()), cast(Any, _OrdersStore()), self._letters, PREFIX)
         self._wire = _Wire()
         self._server = WorkerServer(lambda: (), listen="inproc://fuzzed")
         self._server._sockets.close()
@@ -138,7 +153,7 @@ class ProductTarget:
         match one.route:
             case Route.CLICKSTREAM | Route.PURCHASES:
                 return Outcome(one.route, self._customer(one.record(TOPICS[one.route])))
-            case Route.CATALOG | Route.INVENTORY:
+            case Route.CATALOG | Route.INVENTORY | Route.ORDERS:
                 return Outcome(one.route, self._fact(one.record(TOPICS[one.route])))
             case Route.DEAD_LETTERS:
                 return Outcome(one.route, _letter(one))

@@ -8,7 +8,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from agents.dead_letters import HEADER, DeadLetters
 from agents.decoding import Poison
 from agents.publisher import Headers, Publisher
-from schemas.topics import CLICKSTREAM
+from schemas.topics import CLICKSTREAM, SUPPORT_MESSAGES
 from tests.doubles import record
 
 LIMIT_BYTES = 1_048_576  # Kafka's default
@@ -64,3 +64,13 @@ async def test_a_key_that_does_not_fit_together_with_our_headers_is_left_out() -
 async def test_a_topic_that_takes_no_letter_at_all_is_an_error() -> None:
     with pytest.raises(MessageSizeTooLargeError):
         await sent(b"nope", limit=10)
+
+
+async def test_what_a_customer_wrote_is_not_copied() -> None:
+    topic = Topic(LIMIT_BYTES)
+    letters = DeadLetters(cast("Publisher", topic), "retail", (SUPPORT_MESSAGES,))
+    source = record(b'{"text": "my card is 4111"}', topic=SUPPORT_MESSAGES.full_name("retail"), offset=9)
+    await letters.send(source, Poison(ValueError("no")))
+    ((_, value, headers),) = topic.records
+    assert value == b""
+    assert (headers[HEADER + "topic"], headers[HEADER + "offset"]) == (b"retail.support-messages.v1", b"9")

@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 
 WITHIN_S = 15.0
 SOURCE = "storefront/web"
-SOURCES = ("clickstream", "purchases", "catalog", "inventory")
+SOURCES = ("clickstream", "purchases", "catalog", "inventory", "orders")
 ERRORS = "__streams.errors."
 
 
@@ -124,11 +124,18 @@ def stock_level(item_id: str, on_hand: float, **data: Any) -> Json:
     return event("stock_level", {"item_id": item_id, "on_hand": on_hand, "on_order": 0, "lead_time_days": 3} | data)
 
 
+def order(order_id: str, user: str, status: str = "shipped", **data: Any) -> Json:
+    given: Json = {"order_id": order_id, "user_id": user, "status": status, "currency": "EUR", "value": 2.99,
+                   "lines": lines("1044078"), "placed_at": rfc3339(now_ms())}
+    return event("order", given | data)
+
+
 def topic_of(sent: Json) -> str:
     kind = sent["type"].split(".")[1]
-    return {"purchase": "purchases", "refund": "purchases", "item": "catalog", "stock_level": "inventory"}.get(
-        kind, "clickstream"
-    )
+    return {
+        "purchase": "purchases", "refund": "purchases", "item": "catalog", "stock_level": "inventory",
+        "order": "orders",
+    }.get(kind, "clickstream")
 
 
 def key_of(sent: Json) -> str:
@@ -136,6 +143,8 @@ def key_of(sent: Json) -> str:
     match topic_of(sent):
         case "catalog":
             return str(data["item_id"])
+        case "orders":
+            return str(data["order_id"])
         case "inventory":
             return f"{data['item_id']}|{data['location_id']}" if "location_id" in data else str(data["item_id"])
         case _:

@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from tests.contract.storefront import Json, Result, Sent, Storefront, catalogue, click, purchase, stock_level, unique
+from tests.contract.storefront import (
+    Json,
+    Result,
+    Sent,
+    Storefront,
+    catalogue,
+    click,
+    order,
+    purchase,
+    stock_level,
+    unique,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -173,3 +184,34 @@ async def _until_available(shop: Storefront, item: str) -> None:
         return not await shop.redis.sismember(UNAVAILABLE, item)
 
     await shop.until(back, f"{item} available")
+
+
+async def test_an_order_and_whose_it_is_are_known_until_it_is_withdrawn(shop: Storefront) -> None:
+    order_id, user = unique("o"), unique("u")
+    await shop.send(order(order_id, user, "placed"))
+    shipment = {"carrier": "DHL", "expected_at": "2026-12-01T10:00:00Z"}
+    await shop.send(order(order_id, user, "shipped", shipment=shipment))
+
+    async def shipped() -> bool:
+        data = await shop.redis.hget(f"order:{{{order_id}}}", "data")
+        return data is not None and json.loads(data)["status"] == "shipped"
+
+    async def listed(by: str, count: int) -> bool:
+        return bool(await shop.redis.zcount(f"user:{{{by}}}:orders", "-inf", "+inf") == count)
+
+    await shop.until(shipped, "the newer order")
+    await shop.until(lambda: listed(user, 1), "the user's order")
+    other = unique("u")
+    await shop.send(order(order_id, other))
+    await shop.until(lambda: listed(other, 1), "its new owner's order")
+    await shop.until(lambda: listed(user, 0), "the old owner's list without it")
+    await shop.put("orders", order_id.encode(), None)
+    await shop.until(lambda: listed(other, 0), "no order")
+    assert await shop.redis.hget(f"order:{{{order_id}}}", "data") is None
+
+
+async def test_what_is_no_order_goes_to_the_dead_letters_of_its_topic(shop: Storefront, item: str) -> None:
+    wrong_type = await shop.put("orders", b"o-1", json.dumps(order("o-1", "17", "vanished")).encode())
+    wrong_topic = await shop.put("orders", b"o-1", json.dumps(catalogue(item)).encode())
+    assert "vanished" in str((await shop.dead_letter_of(wrong_type)).headers["__streams.errors.message"])
+    assert b"do not belong" in ((await shop.dead_letter_of(wrong_topic)).headers["__streams.errors.message"] or b"")
