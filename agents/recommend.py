@@ -44,7 +44,7 @@ class Worker(Protocol):
     def away_s(self) -> float: ...
     @property
     def spare(self) -> int: ...
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
+    def submit(self, request_id: int, body: tuple[int, Raw], budget_ms: int) -> None: ...
     def cancel(self, ids: Sequence[int]) -> None: ...
 
 
@@ -119,7 +119,7 @@ class Recommend:
         else:
             request_id = next(self._request_ids)
             self._waiting[request_id] = work
-            self._worker.submit(request_id, work.event_time_ms, work.state, int(left_s * 1000))
+            self._worker.submit(request_id, (work.event_time_ms, work.state), int(left_s * 1000))
 
     def restart(self, work: Work) -> None:
         """Ask again, since what came of it could not be stored."""
@@ -144,7 +144,7 @@ class Recommend:
             if work is not None:
                 if not isinstance(reply, Shed):
                     self._suspects.cleared(work.user)
-                self._answer(work, reply, model)
+                self._answer(work, reply, model)  # type: ignore[arg-type]  # a recommender gives no other results
 
     def on_lost(self, request_ids: Sequence[int]) -> None:
         """A worker broke with these in hand. They are asked again, but for those that may be why."""

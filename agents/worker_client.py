@@ -16,11 +16,10 @@ import socket as system
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import assert_never, cast
+from typing import Any, assert_never, cast
 
 import zmq
 import zmq.utils.monitor
-from msgspec import Raw
 
 from agents.worker_pool import WorkerPool
 from schemas.inference import (
@@ -33,9 +32,11 @@ from schemas.inference import (
     Ping,
     Pong,
     Ready,
+    RecommendRequest,
     Refused,
     Replies,
     Reply,
+    Request,
     ToAgent,
     ToWorker,
     Updated,
@@ -74,6 +75,7 @@ class WorkerClient:
         self,
         endpoints: Sequence[str],
         model: str,
+        request: Callable[..., Request] = RecommendRequest,
         *,
         on_replies: Callable[[Sequence[Reply], str], None],
         on_model: Callable[[ModelInfo], None] = lambda _: None,
@@ -92,7 +94,7 @@ class WorkerClient:
         self._heartbeat_s = heartbeat_s
         self._lost_after_s = lost_after_s
         self._name = f"{model}@{system.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._pool = WorkerPool(model, len(self._endpoints))
+        self._pool = WorkerPool(model, len(self._endpoints), request)
         self._links: list[_Link] = []
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._heart: asyncio.TimerHandle | None = None
@@ -166,12 +168,14 @@ class WorkerClient:
             self._context.term()
             self._context = None
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
-        """Have a user scored; never blocks. What is submitted in one turn of the loop leaves in one message.
+    def submit(self, request_id: int, body: tuple[Any, ...], budget_ms: int) -> None:
+        """Ask the model; never blocks. What is submitted in one turn of the loop leaves in one message.
+
+        `body`: what follows id and budget in a request of this model.
 
         Raises `ValueError` for an id that is not answered yet.
         """
-        self._pool.submit(request_id, now_ms, state, self._clock() + budget_ms / 1000)
+        self._pool.submit(request_id, body, self._clock() + budget_ms / 1000)
         self._schedule_flush()
 
     def cancel(self, ids: Iterable[int]) -> None:

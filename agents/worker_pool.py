@@ -9,12 +9,13 @@ the worker has its hands full of requests that it can only shed, and too few oth
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Shed, Submit, Updated
+from schemas.inference import ModelInfo, Ready, RecommendRequest, Replies, Reply, Request, Shed, Submit, Updated
 
 BUSY = 0.5  # of a worker's credit in use: below that it needs whatever comes to fill its batches
 IDLE = 1 / 16  # below that the device has less than a batch to do
@@ -24,8 +25,7 @@ class _Held(Struct, eq=False):
     """A request of ours. `worker` holds it since `sent_s`, or it waits (None)."""
 
     id: int
-    now_ms: int
-    state: Raw
+    body: tuple[Any, ...]
     deadline_s: float
     worker: "_Worker | None" = None
     sent_s: float = 0.0
@@ -85,8 +85,10 @@ class Dispatch:
 class WorkerPool:
     """Requests for one model over workers 0 … `workers` - 1."""
 
-    def __init__(self, model: str, workers: int) -> None:
+    def __init__(self, model: str, workers: int, request: Callable[..., Request] = RecommendRequest) -> None:
+        """`request`: makes one of an id, a budget in ms and a body."""
         self._model = model
+        self._request = request
         self._workers = [_Worker(index) for index in range(workers)]
         self._held: dict[int, _Held] = {}
         self._waiting: OrderedDict[int, _Held] = OrderedDict()  # in the order in which they are sent
@@ -118,11 +120,11 @@ class WorkerPool:
         """As the first usable worker says."""
         return next((worker.info for worker in self._workers if worker.usable), None)
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, deadline_s: float) -> None:
+    def submit(self, request_id: int, body: tuple[Any, ...], deadline_s: float) -> None:
         """Hold a request; raises `ValueError` for an id that is held already."""
         if request_id in self._held:
             raise ValueError(f"request {request_id} is not answered yet: give every request an id of its own")
-        self._held[request_id] = self._waiting[request_id] = _Held(request_id, now_ms, state, deadline_s)
+        self._held[request_id] = self._waiting[request_id] = _Held(request_id, body, deadline_s)
 
     def cancel(self, ids: Iterable[int]) -> dict[int, list[int]]:
         """Drop these, held or not; returns which ids to cancel at which worker."""
@@ -145,7 +147,7 @@ class WorkerPool:
         the estimate is tried, or it would never be mended.
         """
         open_workers = [worker for worker in self._workers if worker.credit > 0]
-        batches: dict[int, list[RecommendRequest]] = {}
+        batches: dict[int, list[Request]] = {}
         shed: list[Shed] = []
         while open_workers and self._waiting:
             _, held = self._waiting.popitem(last=False)
@@ -157,7 +159,7 @@ class WorkerPool:
                 continue
             held.worker, held.sent_s = worker, now_s
             worker.outstanding[held.id] = held
-            request = RecommendRequest(held.id, int(budget_s * 1000), held.now_ms, held.state)
+            request = self._request(held.id, int(budget_s * 1000), *held.body)
             batches.setdefault(worker.index, []).append(request)
             if worker.credit <= 0:
                 open_workers.remove(worker)

@@ -245,7 +245,7 @@ class InstantWorker:
         self._on_replies = on_replies
         self._ids: list[int] = []
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:  # noqa: ARG002
+    def submit(self, request_id: int, body: tuple[int, Raw], budget_ms: int) -> None:  # noqa: ARG002
         if not self._ids:
             asyncio.get_running_loop().call_soon(self._reply)
         self._ids.append(request_id)

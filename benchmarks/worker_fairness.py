@@ -41,7 +41,7 @@ STATE = Raw(b"\x90")
 class Sleeper:
     """A model of one forward pass."""
 
-    version, popular = "sleeping", ()
+    version, popular, takes = "sleeping", (), RecommendRequest
 
     def __init__(self, name: str, a_ms: float, b_ms: float, batching: Batching) -> None:
         self.name, self.batching = name, batching
@@ -69,7 +69,7 @@ class Sleeper:
 class Generator:
     """A model of many steps."""
 
-    name, version, popular = "continuous", "sleeping", ()
+    name, version, popular, takes = "continuous", "sleeping", (), RecommendRequest
     batching = Batching(AT_ONCE["continuous"], service=Service.CONTINUOUS)
 
     def __init__(self) -> None:

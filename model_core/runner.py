@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from schemas.inference import RecommendResult
+from schemas.inference import Result
 
 RequestT = TypeVar("RequestT")
 BatchT = TypeVar("BatchT")
@@ -62,7 +62,8 @@ class Batching:
 class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
     """One loaded model on one device.
 
-    `popular`: the fallback list, best first, at most 100 item ids (empty where the model has none).
+    `popular`: the fallback list, best first, at most 100 item ids (empty where the model has none). `takes`: the kind
+    of its requests; no other reaches it.
     """
 
     @property
@@ -71,6 +72,8 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
     def version(self) -> str: ...
     @property
     def popular(self) -> tuple[str, ...]: ...
+    @property
+    def takes(self) -> type[RequestT]: ...
     @property
     def batching(self) -> Batching: ...
 
@@ -90,7 +93,7 @@ class ModelRunner(Protocol[RequestT, BatchT, OutputT]):
         """Run the model on the device; what is returned is ready to be read on the CPU."""
         ...
 
-    def split(self, requests: Sequence[RequestT], output: OutputT) -> Sequence[RecommendResult]:
+    def split(self, requests: Sequence[RequestT], output: OutputT) -> Sequence[Result]:
         """One result per request, in their order, with their ids."""
         ...
 
@@ -127,6 +130,8 @@ class GeneratingRunner(Protocol[RequestT, BatchT]):
     @property
     def popular(self) -> tuple[str, ...]: ...
     @property
+    def takes(self) -> type[RequestT]: ...
+    @property
     def batching(self) -> Batching: ...
 
     def tokens(self, request: RequestT) -> int:
@@ -137,7 +142,7 @@ class GeneratingRunner(Protocol[RequestT, BatchT]):
         """Validate and encode requests that will come in. Raises `InvalidInput` where one is wrong."""
         ...
 
-    def step(self, batch: BatchT | None) -> Sequence[tuple[RequestT, RecommendResult]]:
+    def step(self, batch: BatchT | None) -> Sequence[tuple[RequestT, Result]]:
         """Take a batch in, where there is one, and make one step for all. Returns who is finished, with the result.
 
         Where it raises, it has not taken the batch in.

@@ -29,7 +29,9 @@ from schemas.inference import (
     PROTOCOL,
     Cancel,
     Draining,
+    EncodeResult,
     Failure,
+    GenerateResult,
     Goodbye,
     Hello,
     ModelInfo,
@@ -223,6 +225,9 @@ class WorkerServer:
         if all(model.name != message.model for model in self._models):
             self._refuse(client.identity, f"model {message.model!r} is not served here: see Ready.models")
             return
+        if not self._pipeline.takes(message.model, message.requests):
+            self._refuse(client.identity, f"model {message.model!r} takes no requests of this kind")
+            return
         now_s = self._last_submit_s = self._clock()
         accepted: list[Pending] = []
         excess: list[int] = []
@@ -246,7 +251,7 @@ class WorkerServer:
         by_client: dict[bytes, list[Reply]] = {}
         for client, reply in replies:
             match reply:
-                case RecommendResult():
+                case RecommendResult() | EncodeResult() | GenerateResult():
                     pass
                 case Failure():
                     self._counts.failures += 1

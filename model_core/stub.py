@@ -32,6 +32,7 @@ class StubRunner:
         version: str = "stub-1",
     ) -> None:
         self.name = name
+        self.takes = RecommendRequest
         self.version = version
         self.batching = Batching(max_batch)
         self.popular = tuple(str(item + _shift(version)) for item in range(100))

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from schemas.results import RecommendedItem
 
-PROTOCOL = b"footfall/3"  # 3: the ids of a result's items are one text
+PROTOCOL = b"footfall/4"  # 4: models of several kinds, so requests say of which they are
 MAX_CANDIDATES = 64
 SEPARATOR = "\x1f"  # between item ids; ASCII has it for that
 
@@ -35,7 +35,7 @@ class UserState(Struct, frozen=True, array_like=True, gc=False):
     cart: tuple[str, ...]
 
 
-class RecommendRequest(Struct, frozen=True, array_like=True, gc=False):
+class RecommendRequest(Struct, frozen=True, array_like=True, gc=False, tag="recommend"):
     """One user to be scored as of `now_ms`. `state` is a packed `UserState`, forwarded without decoding."""
 
     id: int
@@ -79,6 +79,40 @@ class RecommendResult(Struct, frozen=True, array_like=True, gc=False, tag="resul
         return [_decode_item(line) for line in self.items.splitlines()]
 
 
+class EncodeRequest(Struct, frozen=True, array_like=True, gc=False, tag="encode"):
+    """A text to be understood: what it is about, and where it lies among other texts."""
+
+    id: int
+    budget_ms: int
+    text: str
+
+
+class EncodeResult(Struct, frozen=True, array_like=True, gc=False, tag="encoded"):
+    """`vector`: float32, little-endian, of length 1. `intents`: the likeliest first, with calibrated probabilities."""
+
+    id: int
+    vector: bytes
+    intents: tuple[tuple[str, float], ...]
+
+
+class GenerateRequest(Struct, frozen=True, array_like=True, gc=False, tag="generate"):
+    """A text to be written. `messages`: (role, content) as chat templates take them; at most `max_tokens` come back."""
+
+    id: int
+    budget_ms: int
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int
+
+
+class GenerateResult(Struct, frozen=True, array_like=True, gc=False, tag="generated"):
+    """`tokens`: of the text. `complete`: the model ended it, and not the limit."""
+
+    id: int
+    text: str
+    tokens: int
+    complete: bool
+
+
 class Failure(Struct, frozen=True, array_like=True, gc=False, tag="failure"):
     """The model cannot answer this request, now or ever: `error` says why (no personal data)."""
 
@@ -92,7 +126,9 @@ class Shed(Struct, frozen=True, array_like=True, gc=False, tag="shed"):
     id: int
 
 
-Reply: TypeAlias = RecommendResult | Failure | Shed
+Request: TypeAlias = RecommendRequest | EncodeRequest | GenerateRequest
+Result: TypeAlias = RecommendResult | EncodeResult | GenerateResult
+Reply: TypeAlias = Result | Failure | Shed
 
 
 # agent -> worker
@@ -105,7 +141,7 @@ class Submit(Struct, frozen=True, array_like=True, tag="submit"):
 
     epoch: str
     model: str
-    requests: tuple[RecommendRequest, ...]
+    requests: tuple[Request, ...]
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag="cancel"):

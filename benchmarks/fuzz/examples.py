@@ -113,6 +113,8 @@ _TO_WORKER: tuple[protocol.ToWorker, ...] = (
     protocol.Submit("e1", "recommender", (
         protocol.RecommendRequest(1, 2000, 1795428000000, msgspec.Raw(msgspec.msgpack.encode(_STATE))),
         protocol.RecommendRequest(2, 100, 1795428000000, msgspec.Raw(msgspec.msgpack.encode(_STATE))),
+        protocol.EncodeRequest(3, 2000, "Where is my order 4411?"),
+        protocol.GenerateRequest(4, 20_000, (("system", "Answer."), ("user", "Where is my order 4411?")), 80),
     )),
     protocol.Cancel((1, 2, 3)),
     protocol.Ping(1),
@@ -121,6 +123,8 @@ _TO_AGENT: tuple[protocol.ToAgent, ...] = (
     protocol.Ready("e1", (protocol.ModelInfo("recommender", "1", ("5", "6")),), 256),
     protocol.Replies("e1", "1", (
         protocol.RecommendResult.of(1, [RecommendedItem("5", 0.5, Reason("related", ("6",)))]),
+        protocol.EncodeResult(4, b"\0\0\0\0", (("order_status", 0.9),)),
+        protocol.GenerateResult(5, "It is on its way.", 6, complete=True),
         protocol.Failure(2, "InvalidInput: no history"),
         protocol.Shed(3),
     )),

@@ -12,7 +12,7 @@ import itertools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import msgspec
 from aiokafka.errors import MessageSizeTooLargeError
@@ -62,7 +62,7 @@ async def _wiring(task: Task, app: App, settings: Settings) -> AsyncIterator[Han
 class Worker(Protocol):
     """The part of `agents.worker_client.WorkerClient` that is used."""
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None: ...
+    def submit(self, request_id: int, body: tuple[int, Raw], budget_ms: int) -> None: ...
 
 
 class _Asked(Struct, gc=False):
@@ -106,7 +106,7 @@ class Capability:
     def _ask(self, asked: _Asked) -> None:
         request_id = next(self._ids)
         self._asked[request_id] = asked
-        self._worker.submit(request_id, 0, asked.state, BUDGET_MS)
+        self._worker.submit(request_id, (0, asked.state), BUDGET_MS)
 
     def on_replies(self, replies: Sequence[Reply]) -> None:
         self._replies.extend(replies)
@@ -133,7 +133,7 @@ class Capability:
                 case Failure():
                     raise RuntimeError(f"the model refused an event: {reply.error}")
                 case _:
-                    assert_never(reply)
+                    raise TypeError(f"the model answers something else: {type(reply).__name__}")
         run, topic, send = self._task.run, self._task.sink, self._publisher.send
         await send_all(self._redis, [("SET", result_key(run, asked.user), result) for asked, result in results])
         for asked, result in results:

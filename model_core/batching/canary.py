@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from model_core.runner import CheckpointError
-from schemas.inference import RecommendRequest, RecommendResult
+from schemas.inference import RecommendResult, Request, Result
 from schemas.results import RecommendedItem
 
-Answers: TypeAlias = tuple[tuple[RecommendRequest, RecommendResult], ...]
+Answers: TypeAlias = tuple[tuple[Request, Result], ...]
 
 REQUESTS = 32  # tried: enough for a mean that chance moves by some hundredths, few enough to cost one batch
 SHOWN = 20  # items that an agent keeps of an answer
@@ -32,15 +32,18 @@ class CanaryFailed(CheckpointError):  # noqa: N818 - what it found out
     """The checkpoint can be read, but what it answers cannot be right; the message says what."""
 
 
-def judge(before: Answers, results: Sequence[RecommendResult], min_overlap: float) -> float:
+def judge(before: Answers, results: Sequence[Result], min_overlap: float) -> float:
     """The share of the best items of earlier answers that are among the best now, in the mean over the requests.
 
     Raises `CanaryFailed` where an answer is not well-formed, or the share is below the floor.
     """
     if [result.id for result in results] != [request.id for request, _ in before]:
         raise CanaryFailed("it does not answer each request with a result of its own")
-    read = [_read(result) for result in results]
-    overlaps = [_overlap(old.candidates, new) for (_, old), new in zip(before, read, strict=True) if old.ids]
+    pairs = [
+        (old, _read(new)) for (_, old), new in zip(before, results, strict=True)
+        if isinstance(old, RecommendResult) and isinstance(new, RecommendResult)
+    ]
+    overlaps = [_overlap(old.candidates, new) for old, new in pairs if old.ids]
     overlap = sum(overlaps) / len(overlaps) if overlaps else 1.0
     if overlap < min_overlap:
         raise CanaryFailed(

@@ -29,7 +29,7 @@ from model_core.batching.warmup import warm
 from model_core.batching.work import Output, Work
 from model_core.runner import AnyRunner, Batching, GeneratingRunner
 from schemas.control import Reload
-from schemas.inference import Failure, ModelInfo, RecommendRequest, Reply, Shed
+from schemas.inference import Failure, ModelInfo, Reply, Request, Shed
 
 OUTPUTS = 2  # one being worded, one waiting: the device never waits for words unless they are its bottleneck
 
@@ -95,7 +95,12 @@ class Pipeline:
         """Reload nothing any more."""
         self._reloader.abandon()
 
-    def tokens(self, model: str, request: RecommendRequest) -> int:
+    def takes(self, model: str, requests: Sequence[Request]) -> bool:
+        """Whether these are requests for a model of this kind."""
+        kind = self._models[model].takes
+        return all(isinstance(request, kind) for request in requests)
+
+    def tokens(self, model: str, request: Request) -> int:
         """How long this request is, as its model says."""
         return self._models[model].tokens(request)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from model_core.batching.cost import CostModel, Line
 from model_core.runner import Batching, Service
-from schemas.inference import RecommendRequest
+from schemas.inference import Request
 
 # Seconds of work at 1 ms a request, more than any request's budget: what came on top could only expire here.
 MAX_PENDING = 4096
@@ -57,7 +57,7 @@ class Pending:
     """
 
     client: Client
-    request: RecommendRequest
+    request: Request
     deadline_s: float
     tokens: int = 1
 

@@ -22,7 +22,7 @@ from model_core.batching.failures import describe, is_device_fault
 from model_core.batching.warmup import warm
 from model_core.runner import AnyRunner, CheckpointError, ModelRunner, Reloadable
 from schemas.control import Reload
-from schemas.inference import RecommendResult
+from schemas.inference import Result
 
 UNDER_WAY = "a reload is under way: ask again when it is over (`footfall worker stats` counts them)"
 TOLD_TO_STOP = "the worker was told to stop: its successor can be started with the new checkpoint"
@@ -135,7 +135,7 @@ class Reloader:
             raise CheckpointError(TOLD_TO_STOP)
 
 
-def _ask(runner: ModelRunner[Any, Any, Any], before: Answers) -> list[RecommendResult]:
+def _ask(runner: ModelRunner[Any, Any, Any], before: Answers) -> list[Result]:
     """The runner's answers to these requests, in batches that it can take."""
     requests = [request for request, _ in before]
     longest = runner.batching.padded(max(map(runner.tokens, requests), default=1))

@@ -8,16 +8,16 @@ from typing import Any
 
 from model_core.batching.failures import describe, is_device_fault
 from model_core.runner import ModelRunner
-from schemas.inference import Failure, RecommendRequest, Reply
+from schemas.inference import Failure, Reply, Request
 
 
-def answer(runner: ModelRunner[Any, Any, Any], requests: Sequence[RecommendRequest]) -> list[Reply]:
+def answer(runner: ModelRunner[Any, Any, Any], requests: Sequence[Request]) -> list[Reply]:
     """A reply to each request, in order. Raises what breaks the device."""
     size = runner.batching.max_batch
     return [reply for at in range(0, len(requests), size) for reply in _batch(runner, requests[at : at + size])]
 
 
-def _batch(runner: ModelRunner[Any, Any, Any], requests: Sequence[RecommendRequest]) -> list[Reply]:
+def _batch(runner: ModelRunner[Any, Any, Any], requests: Sequence[Request]) -> list[Reply]:
     try:
         return list(runner.split(requests, runner.forward(runner.collate(requests))))
     except Exception as error:

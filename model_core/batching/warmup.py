@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_core.runner import AnyRunner, GeneratingRunner
-from schemas.inference import RecommendRequest, RecommendResult
+from schemas.inference import Request, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,13 @@ class Warmed:
     length: int
     size: int
     took_s: float
-    answers: tuple[tuple[RecommendRequest, RecommendResult], ...]
+    answers: tuple[tuple[Request, Result], ...]
 
 
 def warm(model: AnyRunner, clock: Callable[[], float], times: int = 1) -> Iterator[Warmed]:
     """Run each example so often; told is the last time, since the first is that of compilers and caches."""
     for requests in model.example_batches():
-        results: Sequence[RecommendResult] = ()
+        results: Sequence[Result] = ()
         took_s = 0.0
         for _ in range(times):
             batch, started_s = model.collate(requests), clock()

@@ -36,6 +36,7 @@ class RecommenderRunner:
     """`model_core.runner.ModelRunner` for the recommender. `notes`: how it is served here, for people."""
 
     name = "recommender"
+    takes = RecommendRequest
 
     def __init__(
         self,

@@ -41,8 +41,8 @@ class ScriptedWorker:
         self.looked += 1
         return self.room
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
-        self.requests[request_id] = (now_ms, state)
+    def submit(self, request_id: int, body: tuple[int, Raw], budget_ms: int) -> None:
+        self.requests[request_id] = body
         self.budgets_ms.append(budget_ms)
 
     def cancel(self, ids: Sequence[int]) -> None:

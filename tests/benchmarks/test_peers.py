@@ -259,7 +259,7 @@ class Silent:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def submit(self, request_id: int, now_ms: int, state: msgspec.Raw, budget_ms: int) -> None:
+    def submit(self, request_id: int, body: tuple[int, msgspec.Raw], budget_ms: int) -> None:
         self.asked.append(request_id)
 
 

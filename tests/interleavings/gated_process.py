@@ -152,7 +152,7 @@ class _Worker:
         self.requests: list[int] = []
         self._on_submit = on_submit
 
-    def submit(self, request_id: int, now_ms: int, state: Raw, budget_ms: int) -> None:
+    def submit(self, request_id: int, body: tuple[int, Raw], budget_ms: int) -> None:
         self.requests.append(request_id)
         self._on_submit(request_id)
 

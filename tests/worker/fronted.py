@@ -40,7 +40,7 @@ class FrontedSimulation(Simulation):
     def _arrive(self, load: Load, at_s: float) -> None:
         self._ids += 1
         self._deadline_s[self._ids] = at_s + load.budget_s
-        self.pool.submit(self._ids, 0, STATE, at_s + load.budget_s)
+        self.pool.submit(self._ids, (0, STATE), at_s + load.budget_s)
         self._give_up(at_s)  # arrivals are as good a clock as any
         self._flush(at_s)
 

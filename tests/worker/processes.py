@@ -60,7 +60,7 @@ class Agent:
 
     def submit(self, ids: range, *members: str, budget_ms: int = PLENTY_MS) -> None:
         for request_id in ids:
-            self.client.submit(request_id, 0, state(*members), budget_ms)
+            self.client.submit(request_id, (0, state(*members)), budget_ms)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(BOUND_S):

@@ -25,6 +25,7 @@ class Model:
     """Answers with its own version as the first item; what its successor is, the test says."""
 
     name = "m"
+    takes = RecommendRequest
 
     def __init__(self, version: str = "1", items: tuple[str, ...] = ITEMS, *, gated: bool = False) -> None:
         self.version, self.items = version, items

@@ -22,7 +22,7 @@ STEPS = 3
 class Writer:
     """Needs `STEPS` steps a request; each step waits for the gate. Refuses and fails as it is told."""
 
-    name, version, popular = "writer", "1", ()
+    name, version, popular, takes = "writer", "1", (), RecommendRequest
     batching = Batching(4, service=Service.CONTINUOUS)
 
     def __init__(self, *, gated: bool = False) -> None:

@@ -26,6 +26,7 @@ class ScriptedRunner:
 
     name = "m"
     version = "1"
+    takes = RecommendRequest
     popular = ("1", "2")
     batching = Batching(16)
 

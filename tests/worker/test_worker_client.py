@@ -132,7 +132,7 @@ async def test_a_silent_worker_is_lost_and_what_it_held_goes_to_its_next_epoch(e
     async with client_of(endpoint, clock, replies.extend, on_lost=lost.extend) as client:
         await worker.hear(Hello)
         worker.say(ready("one"))
-        client.submit(1, 0, STATE, 60_000)
+        client.submit(1, (0, STATE), 60_000)
         first = await worker.hear(Submit)
         assert isinstance(first, Submit)
         clock.now_s += 3.1  # silent, though connected
@@ -158,7 +158,7 @@ async def test_a_new_epoch_without_a_break_gets_the_outstanding_again(endpoint: 
     async with client_of(endpoint, Clock()) as client:
         await worker.hear(Hello)
         worker.say(ready("one"))
-        client.submit(1, 0, STATE, 1000)
+        client.submit(1, (0, STATE), 1000)
         await worker.hear(Submit)
         worker.say(ready("two"))
         again = await worker.hear(Submit)
@@ -174,7 +174,7 @@ async def test_what_is_submitted_in_one_turn_leaves_in_one_message_within_the_cr
         worker.say(ready("e"))
         await until(lambda: client.available)
         for request_id in range(3):
-            client.submit(request_id, 0, STATE, 1000)
+            client.submit(request_id, (0, STATE), 1000)
         first = await worker.hear(Submit)
         assert isinstance(first, Submit)
         assert [r.id for r in first.requests] == [0, 1]
@@ -202,7 +202,7 @@ async def test_a_worker_of_another_protocol_is_reported_once(
     worker.close()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 3
-    assert "it does not speak footfall/3: upgrade the older of the two" in errors[0]
+    assert "it does not speak footfall/4: upgrade the older of the two" in errors[0]
 
 
 async def test_who_was_connected_all_the_time_hears_of_a_reload_and_of_who_answered(endpoint: str) -> None:
@@ -215,7 +215,7 @@ async def test_who_was_connected_all_the_time_hears_of_a_reload_and_of_who_answe
     await worker.hear(Hello)
     worker.say(ready("e"))
     for request_id in (1, 2):
-        client.submit(request_id, 0, STATE, 60_000)
+        client.submit(request_id, (0, STATE), 60_000)
     await worker.hear(Submit)
     new = ModelInfo("m", "2", ("8", "7"))
     worker.say(Updated("e", new))
@@ -256,7 +256,7 @@ def test_no_message_waits_for_a_heartbeat(endpoint: str, run: Callable[[Coroutin
         await worker.hear(Hello)
         worker.say(ready("e"))
         for request_id in range(300):
-            client.submit(request_id, 0, STATE, 1000)
+            client.submit(request_id, (0, STATE), 1000)
             await worker.hear(Submit)
             worker.say(Replies("e", "1", (RecommendResult.of(request_id, []),)))
             async with asyncio.timeout(BOUND_S):
@@ -275,8 +275,8 @@ async def test_a_reply_that_arrives_while_the_client_sends_is_not_overlooked(end
     await client.start()
     await worker.hear(Hello)
     worker.say(ready("e"))
-    client.submit(1, 0, STATE, 1000)
-    client.submit(2, 0, STATE, 1000)
+    client.submit(1, (0, STATE), 1000)
+    client.submit(2, (0, STATE), 1000)
     await worker.hear(Submit)
     await asyncio.sleep(0)
     worker.say(Replies("e", "1", (RecommendResult.of(1, []),)))

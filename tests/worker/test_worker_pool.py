@@ -56,7 +56,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5), budget_s=st.floats(0.1, 5))
     def submit(self, count: int, budget_s: float) -> None:
         for _ in range(count):
-            self.pool.submit(self.next_id, 0, STATE, self.now_s + budget_s)
+            self.pool.submit(self.next_id, (0, STATE), self.now_s + budget_s)
             self.deadlines[self.next_id] = self.now_s + budget_s
             self.open.add(self.next_id)
             self.next_id += 1
@@ -171,14 +171,14 @@ def test_the_worker_with_the_smallest_share_of_its_credit_in_use_is_chosen() -> 
     pool.ready(0, ready("a", max_in_flight=2))
     pool.ready(1, ready("b", max_in_flight=8))
     for request_id in range(10):
-        pool.submit(request_id, 0, STATE, 9.0)
+        pool.submit(request_id, (0, STATE), 9.0)
     sizes = {worker: len(message.requests) for worker, message in pool.dispatch(0.0).submits}
     assert sizes == {0: 2, 1: 8}
     half = WorkerPool("m", 2)
     half.ready(0, ready("a", max_in_flight=2))
     half.ready(1, ready("b", max_in_flight=8))
     for request_id in range(5):
-        half.submit(request_id, 0, STATE, 9.0)
+        half.submit(request_id, (0, STATE), 9.0)
     assert {worker: len(message.requests) for worker, message in half.dispatch(0.0).submits} == {0: 1, 1: 4}
 
 
@@ -186,7 +186,7 @@ def test_what_a_lost_worker_held_is_sent_first_in_its_order() -> None:
     pool = WorkerPool("m", 2)
     pool.ready(0, ready("a", max_in_flight=3))
     for request_id in range(5):
-        pool.submit(request_id, 0, STATE, 9.0)
+        pool.submit(request_id, (0, STATE), 9.0)
     pool.dispatch(0.0)
     assert pool.lost(0) == [0, 1, 2]
     pool.ready(1, ready("b", max_in_flight=9))
@@ -203,14 +203,14 @@ def test_what_is_not_urgent_finds_room_until_the_workers_have_a_batch_to_do() ->
     pool.ready(1, ready("b", max_in_flight=64))
     assert pool.spare == 2 + 4
     for request_id in range(3):
-        pool.submit(request_id, 0, STATE, 9.0)
+        pool.submit(request_id, (0, STATE), 9.0)
     assert pool.spare == 0  # they go first
     pool.dispatch(0.0)
     assert pool.spare == 3
     pool.draining(1, "b")
     assert pool.spare == 1
     for request_id in range(3, 9):
-        pool.submit(request_id, 0, STATE, 9.0)
+        pool.submit(request_id, (0, STATE), 9.0)
     pool.dispatch(0.0)
     assert pool.spare == 0
 
@@ -220,7 +220,7 @@ def taught(trip_s: float) -> WorkerPool:
     pool = WorkerPool("m", 1)
     pool.ready(0, ready("a", max_in_flight=4))
     for number in range(-20, 0):
-        pool.submit(number, 0, STATE, 99.0)
+        pool.submit(number, (0, STATE), 99.0)
         pool.dispatch(0.0)
         assert pool.replies(0, Replies("a", "1", (result(number),)), trip_s)
     return pool
@@ -229,7 +229,7 @@ def taught(trip_s: float) -> WorkerPool:
 def test_a_busy_worker_is_not_sent_what_would_come_back_too_late() -> None:
     pool = taught(trip_s=0.5)
     for request_id, budget_s in enumerate([9.0, 9.0, 9.0, 0.4, 0.6]):
-        pool.submit(request_id, 0, STATE, budget_s)
+        pool.submit(request_id, (0, STATE), budget_s)
     dispatched = pool.dispatch(0.0)
     assert dispatched.shed == (Shed(3),)
     assert [request.id for request in dispatched.submits[0][1].requests] == [0, 1, 2, 4]
@@ -238,7 +238,7 @@ def test_a_busy_worker_is_not_sent_what_would_come_back_too_late() -> None:
 def test_an_idle_worker_is_tried_whatever_it_was_like_before() -> None:
     pool = taught(trip_s=5.0)
     for request_id in range(4):
-        pool.submit(request_id, 0, STATE, 1.0)
+        pool.submit(request_id, (0, STATE), 1.0)
     dispatched = pool.dispatch(0.0)
     assert len(dispatched.submits[0][1].requests) == 3
     assert dispatched.shed == (Shed(3),)
@@ -248,24 +248,24 @@ def test_what_was_learned_of_a_worker_is_forgotten_with_it() -> None:
     pool = taught(trip_s=5.0)
     pool.ready(0, ready("b", max_in_flight=4))
     for request_id in range(4):
-        pool.submit(request_id, 0, STATE, 1.0)
+        pool.submit(request_id, (0, STATE), 1.0)
     assert pool.dispatch(0.0).shed == ()
 
 
 def test_how_fast_a_worker_sheds_says_nothing_of_a_trip() -> None:
     pool = WorkerPool("m", 1)
     pool.ready(0, ready("a", max_in_flight=1))
-    pool.submit(1, 0, STATE, 9.0)
+    pool.submit(1, (0, STATE), 9.0)
     pool.dispatch(0.0)
     pool.replies(0, Replies("a", "1", (Shed(1),)), 5.0)
-    pool.submit(2, 0, STATE, 6.0)
+    pool.submit(2, (0, STATE), 6.0)
     assert pool.dispatch(5.0).shed == ()
 
 
 def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there() -> None:
     pool = WorkerPool("m", 1)
     pool.ready(0, ready("new"))
-    pool.submit(1, 0, STATE, 10.0)
+    pool.submit(1, (0, STATE), 10.0)
     pool.dispatch(0.0)
     pool.left(0, "old")
     pool.draining(0, "old")
@@ -277,8 +277,8 @@ def test_a_goodbye_of_the_worker_before_takes_nothing_from_the_one_that_is_there
 def test_a_request_that_was_cancelled_frees_its_credit_and_does_not_come_back() -> None:
     pool = WorkerPool("m", 1)
     pool.ready(0, ready("e", max_in_flight=1))
-    pool.submit(1, 0, STATE, 10.0)
-    pool.submit(2, 0, STATE, 10.0)
+    pool.submit(1, (0, STATE), 10.0)
+    pool.submit(2, (0, STATE), 10.0)
     pool.dispatch(0.0)
     assert pool.cancel([1]) == {0: [1]}
     ((_, message),) = pool.dispatch(0.0).submits
@@ -290,7 +290,7 @@ def test_a_request_that_was_cancelled_frees_its_credit_and_does_not_come_back() 
 def test_a_worker_that_serves_other_models_gets_nothing() -> None:
     pool = WorkerPool("m", 1)
     assert pool.ready(0, ready("a", model="other")) is None
-    pool.submit(1, 0, STATE, 9.0)
+    pool.submit(1, (0, STATE), 9.0)
     assert pool.dispatch(0.0).submits == ()
     assert not pool.available
 
@@ -298,7 +298,7 @@ def test_a_worker_that_serves_other_models_gets_nothing() -> None:
 def test_a_reloaded_model_replaces_what_its_worker_served_and_nothing_moves() -> None:
     pool = WorkerPool("m", 2)
     pool.ready(0, ready("a"))
-    pool.submit(1, 0, STATE, 9.0)
+    pool.submit(1, (0, STATE), 9.0)
     pool.dispatch(0.0)
     new = ModelInfo("m", "2", ("8",))
     assert pool.updated(0, Updated("a", new)) == new == pool.model
@@ -312,8 +312,8 @@ def test_a_reloaded_model_replaces_what_its_worker_served_and_nothing_moves() ->
 
 def test_an_id_that_is_held_cannot_be_submitted_again() -> None:
     pool = WorkerPool("m", 1)
-    pool.submit(1, 0, STATE, 9.0)
+    pool.submit(1, (0, STATE), 9.0)
     with pytest.raises(ValueError, match="request 1 is not answered yet"):
-        pool.submit(1, 0, STATE, 9.0)
+        pool.submit(1, (0, STATE), 9.0)
     pool.cancel([1])
-    pool.submit(1, 0, STATE, 9.0)
+    pool.submit(1, (0, STATE), 9.0)

@@ -12,6 +12,7 @@ from model_core.stub import stub_result
 from schemas.inference import (
     PROTOCOL,
     Draining,
+    EncodeRequest,
     Goodbye,
     Hello,
     Ping,
@@ -67,7 +68,7 @@ def test_another_protocol_is_refused_by_name(processes: Processes) -> None:
     processes.start()
     with Wire(processes.endpoint()) as wire:
         wire.socket.send_multipart([b"footfall/99", to_worker_encoder.encode(Hello("test"))])
-        assert wire.receive() == Refused("this worker speaks footfall/3: upgrade the older of the two")
+        assert wire.receive() == Refused("this worker speaks footfall/4: upgrade the older of the two")
 
 
 def test_malformed_messages_are_refused_and_do_no_harm(processes: Processes) -> None:
@@ -91,10 +92,12 @@ def test_malformed_messages_are_refused_and_do_no_harm(processes: Processes) -> 
         ready = wire.hello()
         wire.send(Submit(ready.epoch, "no such model", (RecommendRequest(1, 1000, 0, state()),)))
         assert wire.receive() == Refused("model 'no such model' is not served here: see Ready.models")
+        wire.send(Submit(ready.epoch, "stub", (EncodeRequest(1, 1000, "hello"),)))
+        assert wire.receive() == Refused("model 'stub' takes no requests of this kind")
         not_a_state = msgspec.Raw(b"\xa1x")
         wire.send(Submit(ready.epoch, "stub", (RecommendRequest(1, 1000, 0, not_a_state),)))
         assert isinstance(wire.receive(), Replies)
-    assert query_stats(processes.endpoint("w-control"), BOUND_S).ignored == len(malformed) + 1
+    assert query_stats(processes.endpoint("w-control"), BOUND_S).ignored == len(malformed) + 2
 
 
 def test_requests_of_another_epoch_are_ignored(processes: Processes) -> None:
