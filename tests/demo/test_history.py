@@ -60,10 +60,10 @@ def counters_of(state: "UserState") -> dict[str, tuple[float, ...]]:
 
 @pytest.mark.stack
 async def test_loading_leaves_the_state_that_streaming_would_have_left(stack: Stack, prefix: str) -> None:
-    from redis.asyncio import Redis
+    from agents.state.connection import connect
 
     log = log_of(prefix, users=3, baskets=120, items=40)
-    redis = Redis.from_url(stack.settings.redis_url)
+    redis = connect(stack.settings.redis_url)
     store = UserStore(redis, stack.settings)
     try:
         loaded = await load_history(log, SOURCE, Backfill(redis, stack.settings), lambda _done, _of: None)
@@ -97,10 +97,10 @@ async def test_loading_leaves_the_state_that_streaming_would_have_left(stack: St
 
 @pytest.mark.stack
 async def test_a_user_with_state_is_left_alone(stack: Stack, prefix: str) -> None:
-    from redis.asyncio import Redis
+    from agents.state.connection import connect
 
     log = log_of(prefix, users=2, baskets=10, items=20)
-    redis = Redis.from_url(stack.settings.redis_url)
+    redis = connect(stack.settings.redis_url)
     backfill = Backfill(redis, stack.settings)
     try:
         everyone = list(pasts(log, SOURCE))
