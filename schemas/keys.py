@@ -22,6 +22,15 @@ def orders_of(user: str) -> str:
     return f"user:{{{user}}}:orders"
 
 
+def reply(user: str, conversation_id: str) -> str:
+    return f"user:{{{user}}}:reply:{conversation_id}"
+
+
+def conversation(user: str, conversation_id: str) -> str:
+    """A hash: which events of it were seen, and how far it was answered."""
+    return f"user:{{{user}}}:conversation:{conversation_id}"
+
+
 def owed(topic: str, partition: int) -> str:
     """A hash of the users whom the owner of a partition owes the model's answer."""
     return f"owed:{topic}:{partition}"
