@@ -1,0 +1,1 @@
+"""Rooms of the reply capability: what a support message goes through."""
