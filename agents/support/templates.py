@@ -5,10 +5,11 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "templates"
+WORDINGS = Path(__file__).parent / "wordings"
 LANGUAGES = ("en", "zh")
 
 SLOT = re.compile(r"\{(\w+)\}")
@@ -49,6 +50,15 @@ class Templates:
     def text(self, language: str, situation: str, slots: Mapping[str, str]) -> str:
         """What to say. Raises `TemplateError` where a slot is missing, `KeyError` for a situation that is not there."""
         return fill(self._texts[language][situation], slots)
+
+    def wordings(self, language: str) -> Iterator[str]:
+        """All texts, and all other wordings of them that models learn from."""
+        yield from self._texts[language].values()
+        tables = tomllib.loads((WORDINGS / f"{language}.toml").read_text(encoding="utf-8"))
+        for topic in tables.values():
+            for splits in topic.values():
+                for texts in splits.values():
+                    yield from texts
 
     def required(self, language: str, situation: str) -> frozenset[str]:
         """The slots that a reply must name, whoever writes it."""
