@@ -34,7 +34,8 @@ def _second(time_s: int) -> str:
     return datetime.fromtimestamp(time_s, UTC).isoformat()[:19]
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """Of a result, unlike all others."""
     return f"{_process}{next(_serial):012x}"
 
 
@@ -54,7 +55,7 @@ def make_result(
     origin: Origin,
     model: tuple[str, str],
     now_ms: int,
-    new_id: Callable[[], str] = _new_id,
+    new_id: Callable[[], str] = new_id,
 ) -> Result:
     """Answer `work` with these items, each a `RecommendedItem` as JSON."""
     result_id, generated_at = new_id(), timestamp(now_ms)
@@ -81,8 +82,13 @@ def record_of(data: bytes) -> bytes:
 
 
 def _record(result_id: str, user: str, time: str, data: bytes) -> bytes:
+    return structured(result_id, SOURCE, TYPE, time, user, data)
+
+
+def structured(result_id: str, source: str, event_type: str, time: str, user: str, data: bytes) -> bytes:
+    """A CloudEvent in structured mode around `data`, which is JSON already."""
     envelope = orjson.dumps({
-        "specversion": "1.0", "id": result_id, "source": SOURCE, "type": TYPE,
+        "specversion": "1.0", "id": result_id, "source": source, "type": event_type,
         "time": time, "datacontenttype": "application/json", "subject": user,
     })
     return b"".join((envelope[:-1], b',"data":', data, b"}"))

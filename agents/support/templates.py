@@ -5,7 +5,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "templates"
@@ -36,6 +36,7 @@ class Templates:
     def __init__(self, folder: Path = FOLDER) -> None:
         """Raises `TemplateError` for a file that is not there or a text that another language does not have."""
         self._texts = {language: _read(folder / f"{language}.toml") for language in LANGUAGES}
+        self._wordings = {language: _wordings(language) for language in LANGUAGES}
         first, *others = self._texts.items()
         for language, texts in others:
             if texts.keys() != first[1].keys():
@@ -51,18 +52,20 @@ class Templates:
         """What to say. Raises `TemplateError` where a slot is missing, `KeyError` for a situation that is not there."""
         return fill(self._texts[language][situation], slots)
 
-    def wordings(self, language: str) -> Iterator[str]:
-        """All texts, and all other wordings of them that models learn from."""
-        yield from self._texts[language].values()
-        tables = tomllib.loads((WORDINGS / f"{language}.toml").read_text(encoding="utf-8"))
-        for topic in tables.values():
-            for splits in topic.values():
-                for texts in splits.values():
-                    yield from texts
+    def variants(self, language: str, situation: str, slots: Mapping[str, str]) -> list[str]:
+        """All that may be said in a situation: the template and the other wordings of it."""
+        wordings = self._wordings[language].get(situation, ())
+        return [fill(text, slots) for text in (self._texts[language][situation], *wordings)]
 
     def required(self, language: str, situation: str) -> frozenset[str]:
         """The slots that a reply must name, whoever writes it."""
         return frozenset(SLOT.findall(OPTIONAL.sub("", self._texts[language][situation])))
+
+
+def _wordings(language: str) -> dict[str, list[str]]:
+    """Of `train` only: the others are to measure with."""
+    tables = tomllib.loads((WORDINGS / f"{language}.toml").read_text(encoding="utf-8"))
+    return {f"{topic}.{name}": splits["train"] for topic, names in tables.items() for name, splits in names.items()}
 
 
 def _read(file: Path) -> dict[str, str]:
