@@ -64,13 +64,16 @@ class Case(Struct, eq=False):
     final: bool = False
     following: "Case | None" = None
 
-    def join(self, newer: "Case") -> None:
-        """Answer the newer messages too, as one."""
+    def join(self, newer: "Case") -> bool:
+        """Answer the newer messages too, as one. Returns whether there is anything new in them."""
+        self.held += newer.held
+        if newer.standing.sequence <= self.standing.sequence:  # delivered again: it is in hand
+            return False
         self.standing, self.trigger, self.hint = newer.standing, newer.trigger, newer.hint or self.hint
         self.texts += newer.texts
         self.named |= newer.named
         self.message_ids += newer.message_ids
-        self.held += newer.held
+        return True
 
 
 class Reply:
@@ -163,8 +166,7 @@ class Reply:
                 before.following = case
             else:
                 before.following.join(case)
-        else:
-            before.join(case)
+        elif before.join(case):
             if before.task is not None:
                 before.task.cancel()
             self._start(before)
@@ -217,17 +219,26 @@ class Reply:
             found.handover or "", case.consent,
         )])
         await self._send(case.user, data if answered is None else answered, case.held)
-        following = case.following
+        await self._go_on(case)
+
+    async def _go_on(self, case: Case) -> None:
+        """Answer what came when this case was final."""
+        key, following = (case.user, case.conversation_id), case.following
         if following is None:
-            del self._cases[case.user, case.conversation_id]
+            del self._cases[key]
             return
-        self._cases[case.user, case.conversation_id] = following
+        self._cases[key], following.final = following, True  # until it starts, others wait behind it
         # what was just stored is news to it
         (following.standing,) = await self._store.receive([Turn(
-            following.user, following.conversation_id, event_id(following.trigger.source, following.trigger.id),
-            consent=following.consent,
+            case.user, case.conversation_id, event_id(following.trigger.source, following.trigger.id),
+            consent=case.consent,
         )])
-        self._start(following)
+        if following.standing.is_answered:  # it was delivered again
+            await self._send(case.user, following.standing.reply, following.held)
+            await self._go_on(following)
+        else:
+            following.final = False
+            self._start(following)
 
     async def _send(self, user: str, data: bytes | None, held: list[Held]) -> None:
         if not data:  # it was answered, and the reply has expired

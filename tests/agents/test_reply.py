@@ -60,6 +60,33 @@ async def test_a_new_message_supersedes_an_unanswered_one_and_one_reply_answers_
     await agent.until_acked(2)
 
 
+async def test_a_message_that_is_delivered_again_while_it_is_answered_is_answered_once(agent: SupportAgent) -> None:
+    agent.engine.gate = asyncio.Semaphore(0)
+    message = agent.message(1, "hello")
+    await agent.deliver(message)
+    await asyncio.wait_for(agent.engine.asked.wait(), BOUND_S)
+    await agent.deliver(message)
+    agent.engine.gate.release()
+    (data,) = await agent.replies(1)
+    assert (data["message_id"], data.get("supersedes", [])) == ("m-1", [])
+    assert agent.engine.cancelled == 0
+    await agent.until_acked(2)
+    assert len(agent.sent()) == 1
+
+
+async def test_a_message_that_is_delivered_again_when_its_reply_is_final_gets_that_reply(agent: SupportAgent) -> None:
+    agent.store.gate.clear()
+    message = agent.message(1, "hello")
+    await agent.deliver(message)
+    await asyncio.wait_for(agent.store.entered.wait(), BOUND_S)
+    await agent.deliver(message)
+    agent.store.gate.set()
+    await agent.replies(2)
+    assert agent.sent()[0] == agent.sent()[1]
+    await agent.until_acked(2)
+    assert len(agent.encoder.texts) == 1
+
+
 async def test_what_comes_when_a_reply_is_final_is_answered_after_it(agent: SupportAgent) -> None:
     agent.store.gate.clear()
     await agent.deliver(agent.message(1, "hello"))
