@@ -89,7 +89,7 @@ async def test_show_has_all_headers_and_the_value_only_when_asked(records: Recor
 
 
 async def test_a_topic_that_is_no_source_is_told_which_there_are() -> None:
-    with pytest.raises(DlqError, match="no source topic 'clicks'; choose from clickstream, purchases, support-messages, catalog, inv"):
+    with pytest.raises(DlqError, match="no source topic 'clicks'; choose from clickstream, purchases, support-"):
         source_topic("clicks", "retail")
     with pytest.raises(DlqError, match=r"or in full as x\.clickstream\.v1"):
         source_topic("retail.clickstream.v1", "x")
