@@ -25,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
 
     load_options = LoadOptions(
-        options.device, options.checkpoint, options.stub_ms, options.stub_name,
-        options.max_batch or STUB_MAX_BATCH, options.stub_candidates, options.retrieval, options.precision,
+        device=options.device, checkpoint=options.checkpoint, replier=options.replier, adapter=options.adapter,
+        cache=options.cache, stub_ms=options.stub_ms, stub_name=options.stub_name,
+        stub_max_batch=options.max_batch or STUB_MAX_BATCH, stub_candidates=options.stub_candidates,
+        retrieval=options.retrieval, precision=options.precision,
     )
 
     def load() -> list[AnyRunner]:
@@ -63,6 +65,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", metavar="ENDPOINT", help="for statistics")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0")
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the demo's, inside the package")
+    parser.add_argument(
+        "--replier", default="", metavar="MODEL",
+        help="a folder or a Hugging Face id: any causal or sequence-to-sequence model (default: SmolLM2, as a package)",
+    )  # fmt: skip
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="of the replier: a LoRA that peft saved")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(os.environ.get("FOOTFALL_HOME", "~/.cache/footfall")), metavar="DIR",
+        help="where what is made from a package is kept (default: FOOTFALL_HOME)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch")
     parser.add_argument(
         "--device-cpu", type=_cores, default=frozenset(), metavar="CORES",

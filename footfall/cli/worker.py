@@ -18,12 +18,14 @@ control_option = click.option(
 
 
 @click.group(invoke_without_command=True)
-@click.option("--models", help="Which models, comma-separated: recommender.")
+@click.option("--models", help="Which models, comma-separated: recommender, replier.")
 @click.option("--listen", metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where `stats` and `reload` reach it.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
 @click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
+@click.option("--replier", metavar="MODEL", help="A folder or a Hugging Face id (default: SmolLM2 from its package).")
+@click.option("--adapter", type=click.Path(exists=True, file_okay=False), help="Of the replier: a LoRA of peft.")
 @click.option(
     "--retrieval", type=click.Choice(["auto", "exact", "approximate"]),
     help="Default: a scan, or an index where the catalogue is too large for that.",
@@ -31,7 +33,7 @@ control_option = click.option(
 @click.pass_context
 def worker(
     context: click.Context, models: str | None, listen: str | None, control: str | None, device: str | None,
-    device_cpu: str | None, checkpoint: str | None, retrieval: str | None,
+    device_cpu: str | None, checkpoint: str | None, replier: str | None, adapter: str | None, retrieval: str | None,
 ) -> None:
     """Run a model worker, one process per device; or ask one that runs.
 
@@ -41,6 +43,7 @@ def worker(
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
       footfall worker --models recommender --listen ipc:///tmp/w --control ipc:///tmp/c
+      footfall worker --models replier --replier Qwen/Qwen3-0.6B --listen ipc:///tmp/r
       footfall worker stats --control ipc:///tmp/c
       footfall worker reload --control ipc:///tmp/c --checkpoint ./checkpoint
     """
@@ -56,6 +59,8 @@ def worker(
         "--device": device or Settings.from_environment().device,
         "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
+        "--replier": replier,
+        "--adapter": adapter,
         "--retrieval": retrieval,
     }
     # the worker has the process to itself: it ends without waiting for threads of a broken device
