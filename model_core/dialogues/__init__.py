@@ -1,0 +1,1 @@
+"""How customers word what they want: the wordings of messages, and the grammar that they are written in."""
