@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+REPLY_ENGINES = ("worker", "template")
+
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message names it and says what would be right."""
@@ -31,6 +33,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     group_instance_id: str = ""  # static membership: the same for a process and its restart, of no other
     fetch_max_wait_ms: int = 500  # the local broker does not wake a waiting fetch: the stack sets 20
     budget_s: float = 2.0  # how long an event waits for the model; then a fallback answers
+    reply_engine: str = "worker"  # who words replies: the worker's `replier`, or templates alone
+    reply_budget_s: float = 20.0  # how long a message waits for a text of the model; then the template answers
+    refund_limit: float = 100.0  # a request for more is a person's
+    currency: str = "EUR"  # of prices, and of what does not name its own
+    policies: str = ""  # a folder of passages; empty: the starter set
     user_ttl_s: int = 90 * 86_400
     session_ttl_s: int = 1800
 
@@ -61,6 +68,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             )
         if protocol.startswith("SASL") and not (get("KAFKA_SASL_USERNAME") and get("KAFKA_SASL_PASSWORD")):
             raise SettingsError(f"{protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+        engine = get("FOOTFALL_REPLY_ENGINE", "worker")
+        if engine not in REPLY_ENGINES:
+            raise SettingsError(f"FOOTFALL_REPLY_ENGINE={engine!r}: use {' or '.join(REPLY_ENGINES)}")
         return cls(
             bootstrap_servers=get("KAFKA_BOOTSTRAP_SERVERS", ""),
             redis_url=get("REDIS_URL", ""),
@@ -78,6 +88,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             group_instance_id=get("FOOTFALL_GROUP_INSTANCE_ID", ""),
             fetch_max_wait_ms=int(_number(environ, "FOOTFALL_FETCH_MAX_WAIT_MS", 500, low=1)),
             budget_s=_number(environ, "FOOTFALL_BUDGET_S", 2.0, low=0.01),
+            reply_engine=engine,
+            reply_budget_s=_number(environ, "FOOTFALL_REPLY_BUDGET_S", 20.0, low=0.01),
+            refund_limit=_number(environ, "FOOTFALL_REFUND_LIMIT", 100.0, low=0),
+            currency=get("FOOTFALL_CURRENCY", "EUR"),
+            policies=get("FOOTFALL_POLICIES", ""),
             user_ttl_s=int(_number(environ, "FOOTFALL_USER_TTL_S", 90 * 86_400, low=60)),
             session_ttl_s=int(_number(environ, "FOOTFALL_SESSION_TTL_S", 1800, low=1)),
         )

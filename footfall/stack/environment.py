@@ -22,6 +22,11 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "FOOTFALL_GROUP_INSTANCE_ID": settings.group_instance_id,
         "FOOTFALL_FETCH_MAX_WAIT_MS": str(settings.fetch_max_wait_ms),
         "FOOTFALL_BUDGET_S": repr(settings.budget_s),
+        "FOOTFALL_REPLY_ENGINE": settings.reply_engine,
+        "FOOTFALL_REPLY_BUDGET_S": repr(settings.reply_budget_s),
+        "FOOTFALL_REFUND_LIMIT": repr(settings.refund_limit),
+        "FOOTFALL_CURRENCY": settings.currency,
+        "FOOTFALL_POLICIES": settings.policies,
         "FOOTFALL_USER_TTL_S": str(settings.user_ttl_s),
         "FOOTFALL_SESSION_TTL_S": str(settings.session_ttl_s),
     }

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,8 +159,10 @@ def test_child_processes_read_the_same_settings(
     settings = Settings(
         bootstrap_servers=bootstrap, redis_url="redis://h:1/0", kafka_home="/k", workers=workers, prefix="p",
         device="cuda:0", home=Path("/h"), session_timeout_s=session_timeout_s, fetch_max_wait_ms=wait_ms,
-        user_ttl_s=ttl_s, session_ttl_s=7, budget_s=0.7, group_instance_id="pod-0", ssl_ca_location="/ca", **security,
+        user_ttl_s=ttl_s, session_ttl_s=7, budget_s=0.7, group_instance_id="pod-0", ssl_ca_location="/ca",
+        reply_engine="template", reply_budget_s=3.5, refund_limit=50.0, currency="CHF", policies="/p",
     )  # fmt: skip
+    settings = msgspec.structs.replace(settings, **security)
     assert Settings.from_environment(environment_of(settings)) == settings
 
 
