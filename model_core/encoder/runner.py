@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model_core.encoder import head as heads
-from model_core.encoder.embedding import TextEncoder, builtin_folder
+from model_core.encoder.embedding import TextEncoder
 from model_core.encoder.features import MAX_CHARS, bags, chinese
 from model_core.encoder.head import TrainedHead
 from model_core.recommender.device import Eager, Output
@@ -21,7 +21,7 @@ from schemas.inference import EncodeRequest, EncodeResult
 
 LENGTHS = (16, 32, 64, 128, 256)  # tokens that texts are padded to the next of
 MAX_BATCH = {"cpu": 32, "cuda": 256}
-MAX_PADDED = {"cpu": 1024, "cuda": 32_768}  # tokens in a batch: on a CPU more only take longer, and somebody waits
+MAX_PADDED = {"cpu": 512, "cuda": 32_768}  # tokens in a batch: on a CPU more take as long each, and somebody waits
 TOP = 3  # intents in an answer
 LETTERS = 4  # of Latin script in a token, about
 EXAMPLE = "Where is my order 4711? I placed it two weeks ago and nothing has arrived yet. "
@@ -79,7 +79,7 @@ class EncoderRunner:
 
         Raises `CheckpointError` when one of them cannot be read, or they do not belong together.
         """
-        text_encoder = TextEncoder.load(encoder or builtin_folder(), device)
+        text_encoder = TextEncoder.load(encoder, device)
         return cls(text_encoder, heads.load(folder, text_encoder.sha256))
 
     def successor(self, folder: Path, sha256: str = "") -> "EncoderRunner":

@@ -205,3 +205,4 @@ def test_the_builtin_encoder_is_found_without_running_its_package(
     encoder_folder(package / "model")
     (package / "__init__.py").write_text("raise RuntimeError('run')\n", "utf-8")
     assert builtin_folder() == package / "model"
+    assert TextEncoder.load().name == "all-MiniLM-L6-v2"
