@@ -15,7 +15,7 @@ from faust.auth import SASLCredentials, SSLCredentials
 import agents.transport  # noqa: F401 - registers gapless://
 from agents import facts, recommend, reply
 from agents.answers import Answers
-from agents.asking import Model
+from agents.asking import Model, ModelFailedError
 from agents.coalescer import Work
 from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
@@ -216,8 +216,12 @@ async def _reply(app: App, settings: Settings) -> AsyncIterator[Handle]:
         async def learn() -> None:
             """Until a passage is learned, it is found by its words alone."""
             for (language, ref), text in policies.texts.items():
-                result, _ = await encoder.ask((text,), reply.ENCODE_S)
-                policies.learn(language, ref, cast("EncodeResult", result).vector)
+                try:
+                    result, _ = await encoder.ask((text,), reply.ENCODE_S)
+                except ModelFailedError as error:
+                    logger.warning("passage %s/%s is found by its words alone: %s", language, ref, error)
+                else:
+                    policies.learn(language, ref, cast("EncodeResult", result).vector)
 
         try:
             async with background(publisher.run, learn), capability:

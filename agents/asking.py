@@ -6,10 +6,14 @@ seconds long: there a future for each costs nothing that counts.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from agents.backoff import wait_s
 from schemas.inference import Failure, Reply, Result, Shed
+
+RETRY_S = (0.05, 0.1, 0.3, 1.0)  # a worker that has too much to do would be asked in each turn of the loop
 
 
 class ModelFailedError(RuntimeError):
@@ -26,18 +30,27 @@ class Client(Protocol):
 class Model:
     """One model behind a client, whose `on_replies` this is to be."""
 
-    def __init__(self, connect: Callable[[Callable[[Sequence[Reply], str], None]], Client]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[Callable[[Sequence[Reply], str], None]], Client],
+        *,
+        chance: Callable[[], float] = random.random,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """`connect`: makes the client, given where its replies go."""
         self._client = connect(self._on_replies)
+        self._chance = chance
+        self._pause = pause
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[tuple[Reply, str]]] = {}  # bounded by who asks: one per message in hand
 
     async def ask(self, body: tuple[Any, ...], budget_s: float) -> tuple[Result, str]:
         """The model's answer and its version, however long no worker is there: cancel it, or give it a time-out.
 
-        `budget_s`: of one try. A worker that cannot keep to it says so at once, and is asked again.
+        `budget_s`: of one try. A worker that cannot keep to it says so at once, and is asked again in a moment.
         Raises `ModelFailedError` where there can be no answer.
         """
+        attempt = 0
         while True:
             request_id = next(self._ids)
             future = self._asked[request_id] = asyncio.get_running_loop().create_future()
@@ -51,6 +64,8 @@ class Model:
                 raise ModelFailedError(reply.error)
             if not isinstance(reply, Shed):
                 return reply, version
+            await self._pause(wait_s(RETRY_S, attempt, self._chance()))
+            attempt += 1
 
     def _on_replies(self, replies: Sequence[Reply], version: str) -> None:
         for reply in replies:

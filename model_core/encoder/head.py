@@ -10,8 +10,6 @@ read. It belongs to the encoder that it was trained with, whose SHA-256 it names
 """
 
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,12 +27,12 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from model_core.encoder.features import DIMENSION
 from model_core.runner import CheckpointError
+from model_core.trained_folder import CONFIG, WEIGHTS, describe, verified_weights, write
 
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int64]
 
 FORMAT = "footfall-intents/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 OUT_OF_SCOPE = "out_of_scope"  # the intent of whatever a shop's support does not do
 IDENTITY = 16  # hex digits of the encoder's SHA-256
 PARTS = ("vector", "ngrams")  # of a head, as its weights are named
@@ -180,24 +178,13 @@ def threshold(probability: Floats, target: Ints, precision: float) -> float | No
 
 
 def save(head: TrainedHead, folder: Path) -> Description:
-    """Write the folder, in place of an earlier one; a reader never sees a mixture of both."""
+    """Write the folder, as `trained_folder.write` does."""
     tensors = {name: tensor.half().contiguous() for name, tensor in head.model.state_dict().items()}
     weights = save_tensors(tensors)
     description = msgspec.structs.replace(
         head.description, weights_sha256=hashlib.sha256(weights).hexdigest(), format=FORMAT
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    fresh.chmod(0o755)
-    (fresh / WEIGHTS).write_bytes(weights)
-    (fresh / CONFIG).write_bytes(msgspec.json.format(msgspec.json.encode(description)))
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.rename(old / folder.name)
-        fresh.rename(folder)
-        shutil.rmtree(old)
-    else:
-        fresh.rename(folder)
+    write(folder, weights, msgspec.json.format(msgspec.json.encode(description)))
     return description
 
 
@@ -207,19 +194,8 @@ def load(folder: Path, encoder: str, sha256: str = "") -> TrainedHead:
     Raises CheckpointError when a file is missing, damaged, of another format, or not the one that `config.json`
     describes, when it was trained with another encoder, and when its SHA-256 does not begin with `sha256`, in hex.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}; train the intents again")
     description = _described(folder)
-    if not description.weights_sha256.startswith(sha256.lower()):
-        raise CheckpointError(
-            f"{folder} holds the weights {description.weights_sha256}, not {sha256}: was it copied in full?"
-        )
-    weights = (folder / WEIGHTS).read_bytes()
-    if hashlib.sha256(weights).hexdigest() != description.weights_sha256:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {CONFIG}; copy or train it again"
-        )
+    weights = verified_weights(folder, description, sha256)
     if not description.encoder or not encoder.startswith(description.encoder):
         raise CheckpointError(
             f"{folder} was trained with the encoder {description.encoder_name} {description.encoder or '(unknown)'}, "
@@ -236,14 +212,9 @@ def load(folder: Path, encoder: str, sha256: str = "") -> TrainedHead:
 
 
 def _described(folder: Path) -> Description:
-    try:
-        description = msgspec.json.decode((folder / CONFIG).read_bytes(), type=Description)
-    except msgspec.MsgspecError as error:
-        raise CheckpointError(f"{folder / CONFIG} is not a description of intents ({error}); train it again") from error
-    if description.format != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {description.format!r}, this version reads {FORMAT!r}; train it again"
-        )
+    description = describe(
+        folder, Description, FORMAT, is_a="a description of intents", remedy="train the intents again"
+    )
     sizes = (len(set(description.intents)), description.embedding_width, description.ngram_dimension)
     voices = (description.latin, description.chinese)
     if min(sizes) < 1 or not all(0 <= each.vector_share <= 1 and each.temperature > 0 for each in voices):

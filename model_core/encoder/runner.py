@@ -15,7 +15,7 @@ from model_core.encoder import head as heads
 from model_core.encoder.embedding import TextEncoder
 from model_core.encoder.features import MAX_CHARS, bags, chinese
 from model_core.encoder.head import TrainedHead
-from model_core.recommender.device import Eager, Output
+from model_core.execution import Eager, Output
 from model_core.runner import Batching, CheckpointError, InvalidInput, Service
 from schemas.inference import EncodeRequest, EncodeResult
 

@@ -4,9 +4,6 @@ Only safetensors is read: loading runs no code from the file. The version is the
 """
 
 import hashlib
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,9 @@ from safetensors.torch import save as save_tensors
 
 from model_core.recommender.model import ModelConfig, RecommenderModel
 from model_core.runner import CheckpointError
+from model_core.trained_folder import CONFIG, WEIGHTS, describe, verified_weights, write
 
 FORMAT = "footfall-recommender/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 BUFFERS = ("words", "log_popularity")
 
 
@@ -59,7 +56,7 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> Description:
-    """Write the folder in one step, in place of an earlier one; a reader sees the old or the new, never a mixture."""
+    """Write the folder, as `trained_folder.write` does."""
     tensors = {name: tensor.half().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     tensors["words"] = checkpoint.model.words.short().contiguous()
     tensors["log_popularity"] = checkpoint.model.log_popularity.contiguous()
@@ -67,18 +64,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> Description:
     description = msgspec.structs.replace(
         checkpoint.description, weights_sha256=hashlib.sha256(weights).hexdigest(), format=FORMAT
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    fresh.chmod(0o755)
-    (fresh / WEIGHTS).write_bytes(weights)
-    (fresh / CONFIG).write_bytes(msgspec.json.encode(description))
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.rename(old / folder.name)
-        fresh.rename(folder)
-        shutil.rmtree(old)
-    else:
-        os.rename(fresh, folder)  # noqa: PTH104
+    write(folder, weights, msgspec.json.encode(description))
     return description
 
 
@@ -88,28 +74,11 @@ def load(folder: Path, sha256: str = "") -> Checkpoint:
     Raises CheckpointError when a file is missing, damaged, of another format, or not the one `config.json` describes,
     and when the weights' SHA-256 does not begin with `sha256`, in hex.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}; make a checkpoint with `footfall train recommender`")
-    try:
-        description = msgspec.json.decode((folder / CONFIG).read_bytes(), type=Description)
-    except msgspec.MsgspecError as error:
-        raise CheckpointError(
-            f"{folder / CONFIG} is not a checkpoint's description ({error}); train it again"
-        ) from error
-    if description.format != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {description.format!r}, this version reads {FORMAT!r}; train it again"
-        )
-    if not description.weights_sha256.startswith(sha256.lower()):
-        raise CheckpointError(
-            f"{folder} holds the weights {description.weights_sha256}, not {sha256}: was it copied in full?"
-        )
-    weights = (folder / WEIGHTS).read_bytes()
-    if hashlib.sha256(weights).hexdigest() != description.weights_sha256:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {CONFIG}; copy or train it again"
-        )
+    description = describe(
+        folder, Description, FORMAT, is_a="a checkpoint's description",
+        remedy="make a checkpoint with `footfall train recommender`",
+    )
+    weights = verified_weights(folder, description, sha256)
     try:
         tensors = load_tensors(weights)
         buffers = [tensors.pop(name) for name in BUFFERS]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from msgspec import Raw
 
+from model_core.execution import Output
 from model_core.recommender import checkpoint as checkpoints
 from model_core.recommender.checkpoint import Checkpoint
-from model_core.recommender.device import Output
 from model_core.recommender.features import DAY_MS, EVENT_CODES, HALF_LIVES_DAYS, MAX_COUNTERS, MAX_TOKENS, gap_bucket
 from model_core.recommender.index import IndexMissingError
 from model_core.recommender.purchase_log import Float32s, Int64s

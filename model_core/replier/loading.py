@@ -1,17 +1,14 @@
-"""A language model in memory, from a folder or by its Hugging Face id, and how messages become a prompt for it.
+"""A language model in memory, from a folder or by its Hugging Face id.
 
 Any architecture that transformers itself has, causal or sequence-to-sequence. Weights and adapters are read from
-safetensors only, and no code that comes with a model runs: chat templates do, in the sandbox of transformers.
+safetensors only, and no code that comes with a model runs: chat templates do (`prompts`), in transformers' sandbox.
 """
 
-import hashlib
 import inspect
 import json
 import logging
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,12 +17,12 @@ import httpx
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from jinja2 import TemplateError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
-from transformers.utils import logging as transformers_logging
 
-from model_core.runner import CheckpointError, InvalidInput
+from model_core.pretrained import first_line, quiet, sha256_of
+from model_core.replier.prompts import Prompts
+from model_core.runner import CheckpointError
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
@@ -37,82 +34,6 @@ MAX_CONTEXT = 8192  # tokens, also where a model could take more: no reply needs
 USUAL_CONTEXT = 2048  # where neither the model nor its tokenizer says one
 
 log = logging.getLogger("footfall.worker")
-
-
-class Prompts:
-    """Turns messages into tokens, by the tokenizer's chat template or, where it has none, as "role: content" lines.
-
-    What people wrote is text and nothing else: where it holds a control token of the model ("<|im_end|>"), a space
-    breaks it.
-    """
-
-    def __init__(self, tokenizer: Any, *, is_encoder_decoder: bool) -> None:
-        """Raises `CheckpointError` where the chat template cannot be used."""
-        self._tokenizer = tokenizer
-        self._templated = bool(tokenizer.chat_template)
-        self._ended = is_encoder_decoder  # an encoder's input ends as the tokenizer says; a prompt must go on
-        control = _control_tokens(tokenizer)
-        self._control = frozenset(control.values())
-        self._written = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))) or r"(?!)")
-        self._takes_system = True
-        try:
-            self._takes_system = self._renders("system", "user")
-            renders = self._takes_system or self._renders("user")
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"the tokenizer's chat template fails ({_first_line(error)}); mend it") from error
-        if not renders:
-            raise CheckpointError("the tokenizer's chat template takes no message of a user; mend or remove it")
-
-    def encode(self, messages: Sequence[tuple[str, str]]) -> list[int]:
-        """The tokens of a prompt. Raises `InvalidInput`."""
-        if not messages:
-            raise InvalidInput("there are no messages")
-        ids = self._ids([(role, self._plain(content)) for role, content in messages])
-        # a tokenizer may see a control token where the text has none, as after it normalized the text
-        neutral = self._ids([(role, "x" if content else "") for role, content in messages])
-        if self._count(ids) != self._count(neutral):
-            raise InvalidInput("a message holds what the tokenizer takes for control tokens")
-        return ids
-
-    def _plain(self, content: str) -> str:
-        while self._written.search(content):
-            content = self._written.sub(lambda found: found[0][:1] + " " + found[0][1:], content)
-        return content
-
-    def _count(self, ids: Iterable[int]) -> int:
-        return sum(number in self._control for number in ids)
-
-    def _ids(self, messages: Sequence[tuple[str, str]]) -> list[int]:
-        try:
-            text = self._render(messages)
-        except TemplateError:  # whose message could hold text
-            roles = ", ".join(role for role, _ in messages)
-            raise InvalidInput(f"the model's chat template does not take messages in these roles: {roles}") from None
-        ids: list[int] = self._tokenizer(text, add_special_tokens=not self._templated)["input_ids"]
-        if not self._ended:
-            while ids and ids[-1] == self._tokenizer.eos_token_id and not self._templated:
-                ids.pop()
-        return ids
-
-    def _render(self, messages: Sequence[tuple[str, str]]) -> str:
-        if not self._templated:
-            # further lines are indented, so that none can pass for what somebody else said
-            lines = [f"{role}: {content}".replace("\n", "\n  ") for role, content in messages]
-            return "\n".join([*lines, "assistant:"])
-        if not self._takes_system:
-            messages = _without_system(messages)
-        rendered: str = self._tokenizer.apply_chat_template(
-            [{"role": role, "content": content} for role, content in messages],
-            tokenize=False, add_generation_prompt=True, enable_thinking=False,
-        )  # fmt: skip
-        return rendered
-
-    def _renders(self, *roles: str) -> bool:
-        try:
-            self._render([(role, "x") for role in roles])
-        except TemplateError:
-            return False
-        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +75,7 @@ def load(source: str | Path, device: str, adapter: Path | None = None, precision
     folder = _folder(source)
     weights = _weights(folder, source)
     files = [*weights, *(_adapter_files(adapter) if adapter else ())]
-    version = _sha256(files)[:12]
+    version = sha256_of(files)[:12]
     place = torch.device(device)
     model, tokenizer = _read(folder, source, _dtype(precision, place))
     if adapter:
@@ -163,19 +84,6 @@ def load(source: str | Path, device: str, adapter: Path | None = None, precision
     result = _described(model, tokenizer, version, place)
     log.info("replier: %s of %s, %s", type(model).__name__, source, str(model.dtype).removeprefix("torch."))
     return result
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers."""
-    bars: Any = transformers_logging  # whose functions are not typed
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
 
 
 def _folder(source: str | Path) -> Path:
@@ -196,7 +104,7 @@ def _folder(source: str | Path) -> Path:
     except (OSError, httpx.HTTPError) as error:
         raise CheckpointError(
             f"there is no folder {source!r}, and as a Hugging Face id it is neither in the cache (HF_HOME) nor to be "
-            f"had from the hub (HF_ENDPOINT, HF_HUB_OFFLINE): {_first_line(error)}"
+            f"had from the hub (HF_ENDPOINT, HF_HUB_OFFLINE): {first_line(error)}"
         ) from error
 
 
@@ -233,15 +141,6 @@ def _adapter_files(adapter: Path) -> tuple[Path, Path]:
     return adapter / ADAPTER, adapter / ADAPTER_CONFIG  # in which, among others, the adapter's scale is
 
 
-def _sha256(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(2**22):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if _computes_in_bfloat16(device) else torch.float32
@@ -268,7 +167,7 @@ def _read(folder: Path, source: str | Path, dtype: torch.dtype) -> tuple[Any, An
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise CheckpointError(
-            f"{source} is no model that transformers can generate text with: {_first_line(error)}"
+            f"{source} is no model that transformers can generate text with: {first_line(error)}"
         ) from error
     if told["missing_keys"]:
         raise CheckpointError(
@@ -297,7 +196,7 @@ def _adapted(model: Any, adapter: Path) -> Any:
         with safe_open(adapter / ADAPTER, "pt") as file:
             given = set(file.keys())
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{adapter} is damaged ({_first_line(error)}); copy it again") from error
+        raise CheckpointError(f"{adapter} is damaged ({first_line(error)}); copy it again") from error
     if kind != "LORA":
         raise CheckpointError(f"{adapter} is an adapter of type {kind}; only LORA can be merged into a model")
     of_another = f"{adapter} is an adapter of another model than {type(model).__name__} of this size"
@@ -307,7 +206,7 @@ def _adapted(model: Any, adapter: Path) -> Any:
             adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
         needed = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{of_another}: {_first_line(error)}") from error
+        raise CheckpointError(f"{of_another}: {first_line(error)}") from error
     wrong = needed - given | {name for name in given - needed if "lora_" in name}
     if wrong:
         raise CheckpointError(f"{of_another}: {min(wrong)} is in only one of the two")
@@ -346,35 +245,5 @@ def _context(model: Any, tokenizer: Any) -> int:
     return min([*told, MAX_CONTEXT]) if told else USUAL_CONTEXT
 
 
-def _control_tokens(tokenizer: Any) -> dict[str, int]:
-    """What steers the model when it stands in a prompt: special tokens, and others that look like tags ("<think>").
-
-    The token for what is not known is none: text may hold that.
-    """
-    control = {
-        token.content: number
-        for number, token in tokenizer.added_tokens_decoder.items()
-        if token.special or re.fullmatch(r"<\S+>", token.content)
-    }
-    steering = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    return {text: number for text, number in control.items()
-            if text and (number != tokenizer.unk_token_id or number in steering)}  # fmt: skip
-
-
-def _without_system(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """For templates that know no such role: what it says goes before what the user says first."""
-    told = "\n\n".join(content for role, content in messages if role == "system")
-    rest = [(role, content) for role, content in messages if role != "system"]
-    for at, (role, content) in enumerate(rest):
-        if told and role == "user":
-            rest[at] = role, f"{told}\n\n{content}"
-            return rest
-    return [("user", told), *rest] if told else rest
-
-
 def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

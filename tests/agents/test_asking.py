@@ -22,6 +22,7 @@ class Scripted:
         self.asked: list[int] = []
         self.cancelled: list[int] = []
         self.silent = asyncio.Event()
+        self.pauses: list[float] = []  # between tries
 
     def submit(self, request_id: int, body: tuple[Any, ...], budget_ms: int) -> None:
         self.asked.append(request_id)
@@ -42,7 +43,13 @@ def model(*script: Callable[[int], Reply]) -> tuple[Model, Scripted]:
         clients.append(Scripted(on_replies, list(script)))
         return clients[0]
 
-    return Model(connect), clients[0]
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    pauses: list[float] = []
+    asked = Model(connect, chance=lambda: 1.0, pause=pause)
+    clients[0].pauses = pauses
+    return asked, clients[0]
 
 
 def encoded(request_id: int) -> EncodeResult:
@@ -55,6 +62,7 @@ async def test_what_was_shed_is_asked_again_until_it_is_answered() -> None:
     assert (result, version) == (encoded(3), "v1")
     assert client.asked == [1, 2, 3]
     assert client.cancelled == []
+    assert client.pauses == [0.05, 0.1]  # or a worker with too much to do would be asked in each turn of the loop
 
 
 async def test_what_the_model_cannot_answer_is_an_error() -> None:

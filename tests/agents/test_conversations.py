@@ -1,7 +1,7 @@
 """A message is answered once, whoever asks and however often; and the third turn is known as such."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,13 +15,6 @@ from footfall.stack import Stack
 from schemas import keys
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    redis = connect(stack.settings.redis_url)
-    yield redis
-    await redis.aclose()
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Which items can be bought, with more than one process that writes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 from redis.asyncio import Redis
 
-from agents.state.connection import connect
 from agents.state.facts_store import NO_LOCATION, Fact, FactsStore
-from footfall.stack import Stack
 from schemas import keys
 
 pytestmark = pytest.mark.stack
@@ -25,13 +23,6 @@ class Interrupted(FactsStore):
             self._meanwhile = []
             await once()
         await super()._mark(can_buy)
-
-
-@pytest.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    redis = connect(stack.settings.redis_url)
-    yield redis
-    await redis.aclose()
 
 
 def stock(item_id: str, on_hand: int, timestamp_ms: int) -> Fact:

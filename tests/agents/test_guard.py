@@ -53,6 +53,26 @@ def test_no_digit_may_be_another(language: Language) -> None:
             assert refusal(other, allowed) is not None, other
 
 
+NEGATED: Mapping[Language, list[tuple[str, str]]] = {
+    "en": [(" is ", " is not "), (" has been ", " has not been "), (" was ", " was not "), (" can ", " cannot "),
+           (" not ", " "), (" cannot ", " can "), ("no longer", "now")],
+    "zh": [("已", "未"), ("不能", "能"), ("尚未", "已"), ("还没有", "已经"), ("没有", "有"), ("可以", "不可以"),
+           ("无法", "可以")],
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_denial_may_come_or_go(language: Language) -> None:
+    tried = 0
+    for situation, text in texts(language):
+        allowed = grounds(language, situation)
+        for said, otherwise in NEGATED[language]:
+            if said in text:
+                tried += 1
+                assert refusal(text.replace(said, otherwise, 1), allowed) is not None, (text, said)
+    assert tried > 400
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_true_of_another_situation_of_an_order_may_not_be_said(language: Language) -> None:
     topics = {"order_status", "change_order", "cancel_order", "refund_status", "stock"}

@@ -1,25 +1,16 @@
 """Orders in Redis: the newest record of each, and each customer's own, newest first."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 from redis.asyncio import Redis
 
-from agents.state.connection import connect
 from agents.state.orders_store import KEPT_ORDERS, OrderRecord, OrdersStore
 from footfall.stack import Stack
 from schemas import keys
 from schemas.events import OrderData, OrderStatus
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    redis = connect(stack.settings.redis_url)
-    yield redis
-    await redis.aclose()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,13 +24,6 @@ from schemas.results import Trigger
 pytestmark = pytest.mark.stack
 DAY_MS = 86_400_000
 NOW = 1_760_000_000_000
-
-
-@pytest.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.settings.redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

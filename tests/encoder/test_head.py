@@ -16,20 +16,21 @@ from model_core.encoder.embedding import TextEncoder
 from model_core.encoder.features import bags, chinese
 from model_core.encoder.head import Voice, fitted_temperature, scores, threshold
 from model_core.runner import CheckpointError
+from model_core.trained_folder import CONFIG, WEIGHTS
 from tests.encoder.tiny import DIMENSION, encoder_folder, random_head
 
 TEXTS = ["where is my order", "我要退款", "退款 order", "?"]
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
-    described = msgspec.json.decode((folder / heads.CONFIG).read_bytes())
-    (folder / heads.CONFIG).write_bytes(msgspec.json.encode(described | changes))
+    described = msgspec.json.decode((folder / CONFIG).read_bytes())
+    (folder / CONFIG).write_bytes(msgspec.json.encode(described | changes))
 
 
 def reweigh(folder: Path, **changes: torch.Tensor) -> None:
     """Other tensors, with the SHA-256 that belongs to them."""
-    save_file(load_file(folder / heads.WEIGHTS) | changes, folder / heads.WEIGHTS)
-    rewrite(folder, weights_sha256=hashlib.sha256((folder / heads.WEIGHTS).read_bytes()).hexdigest())
+    save_file(load_file(folder / WEIGHTS) | changes, folder / WEIGHTS)
+    rewrite(folder, weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
 
 
 def test_comes_back_as_it_was_saved(encoder: TextEncoder, tmp_path: Path) -> None:
@@ -87,8 +88,8 @@ def test_what_is_missing_damaged_or_not_finite_is_refused(head_at: Path, encoder
     reweigh(head_at, **{"vector.bias": torch.full((4,), math.nan)})
     with pytest.raises(CheckpointError, match="not finite"):
         heads.load(head_at, encoder.sha256)
-    (head_at / heads.WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=f"no {heads.WEIGHTS}"):
+    (head_at / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=f"no {WEIGHTS}"):
         heads.load(head_at, encoder.sha256)
 
 

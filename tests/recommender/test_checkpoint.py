@@ -9,6 +9,7 @@ import torch
 
 from model_core.recommender import checkpoint
 from model_core.runner import CheckpointError
+from model_core.trained_folder import CONFIG, WEIGHTS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_saving_replaces_an_earlier_checkpoint_and_leaves_nothing_else(copy: Pat
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
-@pytest.mark.parametrize("name", [checkpoint.CONFIG, checkpoint.WEIGHTS])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(CheckpointError, match=f"no {name}.*footfall train recommender"):
@@ -42,7 +43,7 @@ def test_missing_file_is_named(copy: Path, name: str) -> None:
 
 
 def test_damaged_weights_are_refused(copy: Path) -> None:
-    weights = copy / checkpoint.WEIGHTS
+    weights = copy / WEIGHTS
     damaged = bytearray(weights.read_bytes())
     damaged[-1] ^= 1
     weights.write_bytes(damaged)
@@ -51,7 +52,7 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
 
 
 def test_another_format_is_refused(copy: Path) -> None:
-    config = copy / checkpoint.CONFIG
+    config = copy / CONFIG
     config.write_bytes(config.read_bytes().replace(checkpoint.FORMAT.encode(), b"footfall-recommender/9"))
     with pytest.raises(CheckpointError, match="format 'footfall-recommender/9'"):
         checkpoint.load(copy)
@@ -59,7 +60,7 @@ def test_another_format_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not json", b'{"format":"footfall-recommender/1"}'])
 def test_unreadable_description_is_refused(copy: Path, content: bytes) -> None:
-    (copy / checkpoint.CONFIG).write_bytes(content)
+    (copy / CONFIG).write_bytes(content)
     with pytest.raises(CheckpointError, match="not a checkpoint's description"):
         checkpoint.load(copy)
 
@@ -67,7 +68,7 @@ def test_unreadable_description_is_refused(copy: Path, content: bytes) -> None:
 def test_weights_of_another_size_are_refused(copy: Path) -> None:
     description = checkpoint.load(copy).description
     wider = msgspec.structs.replace(description, config=msgspec.structs.replace(description.config, d=32))
-    (copy / checkpoint.CONFIG).write_bytes(msgspec.json.encode(wider))
+    (copy / CONFIG).write_bytes(msgspec.json.encode(wider))
     with pytest.raises(CheckpointError, match="does not fit"):
         checkpoint.load(copy)
 
@@ -75,9 +76,9 @@ def test_weights_of_another_size_are_refused(copy: Path) -> None:
 def test_weights_that_are_not_safetensors_are_refused(copy: Path) -> None:
     import hashlib
 
-    (copy / checkpoint.WEIGHTS).write_bytes(b"\x80\x04pickle")
-    description = msgspec.json.decode((copy / checkpoint.CONFIG).read_bytes(), type=checkpoint.Description)
+    (copy / WEIGHTS).write_bytes(b"\x80\x04pickle")
+    description = msgspec.json.decode((copy / CONFIG).read_bytes(), type=checkpoint.Description)
     matching = msgspec.structs.replace(description, weights_sha256=hashlib.sha256(b"\x80\x04pickle").hexdigest())
-    (copy / checkpoint.CONFIG).write_bytes(msgspec.json.encode(matching))
+    (copy / CONFIG).write_bytes(msgspec.json.encode(matching))
     with pytest.raises(CheckpointError, match="does not fit"):
         checkpoint.load(copy)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_core.recommender.device import CudaGraphs, Eager, FixedShapes
+from model_core.execution import CudaGraphs, Eager, FixedShapes
 from model_core.recommender.runner import GRAPH_USERS, LENGTHS, RecommenderRunner
 from model_core.recommender.scoring import Batch, overlap
 from model_core.recommender.serving import prepare

@@ -23,6 +23,7 @@ from model_core.recommender.evaluation import UserStates
 from model_core.recommender.runner import RecommenderRunner
 from model_core.recommender.scoring import TOP
 from model_core.recommender.training import TrainingOptions, train
+from model_core.trained_folder import CONFIG, WEIGHTS
 from schemas.control import MIN_OVERLAP, Reload, Reloaded
 from schemas.inference import Hello, Ready, RecommendRequest, RecommendResult, Replies, Submit, Updated
 from tests.waiting import wait_until
@@ -186,7 +187,7 @@ def test_no_broken_checkpoint_takes_over_and_each_is_told_why(
     old, good = checkpoint.load(folder), checkpoint.load(retrained)
 
     def damage() -> None:
-        weights = broken / checkpoint.WEIGHTS
+        weights = broken / WEIGHTS
         weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
 
     def replace(other: Checkpoint) -> Callable[[], object]:
@@ -200,7 +201,7 @@ def test_no_broken_checkpoint_takes_over_and_each_is_told_why(
         (damage, "", "damaged"),
         (replace(mixed_up_items(good)), "", "below 0.3"),
         (replace(Checkpoint(not_a_number, good.description)), "", "not a number"),
-        ((broken / checkpoint.CONFIG).unlink, "", "holds no config.json"),
+        ((broken / CONFIG).unlink, "", "holds no config.json"),
     ]
     with serving(lambda: [RecommenderRunner.load(folder)]) as bench:
         stream = Stream(bench, shoppers)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_core.execution import Eager
 from model_core.recommender import retrieval, tracing
-from model_core.recommender.device import Eager
 from model_core.recommender.features import EVENT_CODES, HALF_LIVES_DAYS
 from model_core.recommender.retrieval import ExactTopK
 from model_core.recommender.runner import LENGTHS, RecommenderRunner

