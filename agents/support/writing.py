@@ -110,7 +110,7 @@ class Writing:
             return Grounds(language, (template, *quotes, *around))
         variants = self._templates.variants(language, plan.situation, plan.slots)
         required = [plan.slots[slot] for slot in sorted(self._templates.required(language, plan.situation))]
-        return Grounds(language, (*variants, *quotes), tuple(plan.slots.values()), tuple(required))
+        return Grounds(language, (*variants, *quotes), tuple(required))
 
 
 def prompt(plan: Plan, asked: Asked, template: str) -> Messages:
