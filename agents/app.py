@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -15,7 +14,6 @@ from faust.auth import SASLCredentials, SSLCredentials
 import agents.transport  # noqa: F401 - registers gapless://
 from agents import facts, recommend, reply
 from agents.answers import Answers
-from agents.asking import Model, ModelFailedError
 from agents.coalescer import Work
 from agents.dead_letters import DeadLetters
 from agents.fallback import Fallback
@@ -27,16 +25,10 @@ from agents.state.facts_store import FactsStore
 from agents.state.orders_store import OrdersStore
 from agents.state.scripts import is_away as redis_is_away
 from agents.state.store import UserStore
-from agents.support.lookup import Lookup
-from agents.support.planning import Limits
-from agents.support.policies import FOLDER, Passage, Policies, PolicyError, read
-from agents.support.templates import Templates
-from agents.support.writing import WorkerEngine, Writing
+from agents.support.answering import answering
 from agents.transport.consumer import Chunk, GaplessConsumer
 from agents.transport.intake import chunks
 from agents.worker_client import WorkerClient
-from schemas.inference import EncodeRequest, EncodeResult, GenerateRequest, Request
-from schemas.inference import Reply as AnyReply
 from schemas.settings import Settings, SettingsError
 from schemas.topics import RECOMMENDATIONS, REPLIES, Topic
 
@@ -200,57 +192,16 @@ async def _reply(app: App, settings: Settings) -> AsyncIterator[Handle]:
     redis = connect(settings.redis_url)
     publisher = Publisher(await producer_of(app))
     app.unsent = lambda: publisher.unsent
-    policies = Policies(_passages(settings))
-    async with _model(settings, "encoder", EncodeRequest) as encoder, contextlib.AsyncExitStack() as engines:
-        engine = None
-        if settings.reply_engine == "worker":
-            replier = await engines.enter_async_context(_model(settings, "replier", GenerateRequest))
-            engine = WorkerEngine(replier, settings.reply_budget_s)
+    async with answering(settings, redis) as answers:
         capability = reply.Reply(
-            ConversationStore(redis, settings), Lookup(redis, OrdersStore(redis, settings)), encoder,
-            Writing(Templates(), engine), policies, publisher,
+            ConversationStore(redis, settings), answers, publisher,
             DeadLetters(publisher, settings.prefix, reply.TOPICS), settings.prefix, REPLIES.full_name(settings.prefix),
-            limits=Limits(refund=settings.refund_limit), currency=settings.currency,
         )
-
-        async def learn() -> None:
-            """Until a passage is learned, it is found by its words alone."""
-            for (language, ref), text in policies.texts.items():
-                try:
-                    result, _ = await encoder.ask((text,), reply.ENCODE_S)
-                except ModelFailedError as error:
-                    logger.warning("passage %s/%s is found by its words alone: %s", language, ref, error)
-                else:
-                    policies.learn(language, ref, cast("EncodeResult", result).vector)
-
         try:
-            async with background(publisher.run, learn), capability:
+            async with background(publisher.run), capability:
                 yield capability.handle
         finally:
             await redis.aclose()
-
-
-@contextlib.asynccontextmanager
-async def _model(settings: Settings, name: str, request: Callable[..., Request]) -> AsyncIterator[Model]:
-    clients: list[WorkerClient] = []
-
-    def connected(on_replies: Callable[[Sequence[AnyReply], str], None]) -> WorkerClient:
-        clients.append(WorkerClient(settings.workers, name, request, on_replies=on_replies))
-        return clients[0]
-
-    model = Model(connected)
-    try:
-        await clients[0].start()
-        yield model
-    finally:
-        await clients[0].stop()
-
-
-def _passages(settings: Settings) -> Sequence[Passage]:
-    try:
-        return read(Path(settings.policies).expanduser() if settings.policies else FOLDER)
-    except (OSError, PolicyError) as error:
-        raise SettingsError(f"FOOTFALL_POLICIES: {error}") from None
 
 
 @contextlib.asynccontextmanager
@@ -294,5 +245,5 @@ Wiring = Callable[[App, Settings], "contextlib.AbstractAsyncContextManager[Handl
 CAPABILITIES: dict[str, tuple[Sequence[Topic], Wiring, bool]] = {
     "facts": (facts.TOPICS, _facts, False),
     "recommend": (recommend.TOPICS, _recommend, True),
-    # `_reply` joins them with the first encoder that ships: until then it would hold every message
+    "reply": (reply.TOPICS, _reply, True),
 }

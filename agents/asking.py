@@ -7,11 +7,13 @@ seconds long: there a future for each costs nothing that counts.
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from agents.backoff import wait_s
-from schemas.inference import Failure, Reply, Result, Shed
+from agents.worker_client import WorkerClient
+from schemas.inference import Failure, Reply, Request, Result, Shed
 
 RETRY_S = (0.05, 0.1, 0.3, 1.0)  # a worker that has too much to do would be asked in each turn of the loop
 
@@ -72,3 +74,20 @@ class Model:
             future = self._asked.pop(reply.id, None)
             if future is not None and not future.done():
                 future.set_result((reply, version))
+
+
+@asynccontextmanager
+async def connected(workers: Sequence[str], name: str, request: Callable[..., Request]) -> AsyncIterator[Model]:
+    """The model of this name, on whichever worker serves it. `request`: makes one, as `WorkerClient` takes it."""
+    clients: list[WorkerClient] = []
+
+    def connect(on_replies: Callable[[Sequence[Reply], str], None]) -> WorkerClient:
+        clients.append(WorkerClient(workers, name, request, on_replies=on_replies))
+        return clients[0]
+
+    model = Model(connect)
+    try:
+        await clients[0].start()
+        yield model
+    finally:
+        await clients[0].stop()

@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from aiokafka.errors import MessageSizeTooLargeError
 from msgspec import Struct
 
-from agents.asking import Model, ModelFailedError
 from agents.coalescer import Held, offset_runs
 from agents.dead_letters import DeadLetters
 from agents.decoding import EventDecoder, Poison
@@ -24,18 +23,12 @@ from agents.publisher import Publisher
 from agents.results import HEADERS, new_id
 from agents.state.changes import event_id
 from agents.state.conversations import ConversationStore, FinalReply, Standing, Turn
-from agents.state.orders_store import KnownOrder
-from agents.support.handover import danger
-from agents.support.language import detect
-from agents.support.lookup import Lookup, order_ids
-from agents.support.planning import Asked, Known, Limits, Plan, plan
-from agents.support.policies import Policies
-from agents.support.redaction import redact
+from agents.support.answering import Answering, Question
+from agents.support.lookup import order_ids
+from agents.support.planning import Plan
 from agents.support.replies import Addressed, make_reply, record_of
-from agents.support.writing import Writing
 from agents.transport.consumer import Chunk
 from schemas import events
-from schemas.inference import EncodeResult
 from schemas.results import Trigger
 from schemas.topics import SUPPORT_MESSAGES
 
@@ -43,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 TOPICS = (SUPPORT_MESSAGES,)
 MAX_HELD = 256  # messages in hand: each takes up to seconds, and Kafka is the only long queue
-ENCODE_S = 5.0  # of one try; the encoder is asked until it answers
-UNSURE = ("out_of_scope", 0.0)
 
 
 class Case(Struct, eq=False):
@@ -82,29 +73,19 @@ class Reply:
     def __init__(
         self,
         store: ConversationStore,
-        lookup: Lookup,
-        encoder: Model,
-        writing: Writing,
-        policies: Policies,
+        answering: Answering,
         publisher: Publisher,
         dead_letters: DeadLetters,
         prefix: str,
         topic: str,
         *,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
-        currency: str = "EUR",
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
-        self._lookup = lookup
-        self._encoder = encoder
-        self._writing = writing
-        self._policies = policies
+        self._answering = answering
         self._publisher = publisher
         self._dead_letters = dead_letters
         self._topic = topic
-        self._limits = limits
-        self._currency = currency
         self._wall_ms = wall_ms
         decoder: EventDecoder[events.SupportEvent] = EventDecoder(events.SupportEvent)
         self._decode = {SUPPORT_MESSAGES.full_name(prefix): decoder}
@@ -176,42 +157,12 @@ class Reply:
 
     async def _answer(self, case: Case) -> None:
         """Everything between a message and its reply. May be cancelled until the reply is final."""
-        orders = await self._lookup.orders(case.user, list(case.named))
-        own = {one.order.order_id for one in orders}
-        text = redact("\n".join(case.texts), keep=own & case.named.keys()).text
-        named = tuple(order_id for order_id, is_called_so in case.named.items() if is_called_so or order_id in own)
-        asked, vector = await self._understand(text, case.hint, named)
-        known = await self._look_up(case.user, asked, vector, orders)
-        now = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
-        found = plan(asked, known, case.standing, now, self._currency, self._limits)
-        written = await self._writing.write(found, asked)
+        question = Question(case.user, case.texts, case.named, case.standing, case.hint)
+        answer = await self._answering.answer(question, datetime.fromtimestamp(self._wall_ms() / 1000, UTC))
         case.final = True
         to = Addressed(case.user, case.conversation_id, case.message_ids, case.trigger, offset_runs(case.held))
-        data = make_reply(to, asked, found, written, new_id(), self._wall_ms())
-        await self._finish(case, data, asked.intent, found)
-
-    async def _understand(self, text: str, hint: str | None, named: tuple[str, ...]) -> tuple[Asked, bytes]:
-        """Language and intent. Waits for the encoder as long as none is there, but for what needs no encoder."""
-        language = detect(text, hint)
-        if language == "other" or danger(text, language) is not None:
-            return Asked(text, "en" if language == "other" else language, *UNSURE, named), b""
-        try:
-            result, _ = await self._encoder.ask((text,), ENCODE_S)
-        except ModelFailedError as error:
-            logger.warning("a message could not be read by the encoder (%s): a person gets it", error)
-            return Asked(text, language, *UNSURE, named), b""
-        encoded = cast("EncodeResult", result)  # an encoder gives no other results
-        intent, confidence = encoded.intents[0]
-        return Asked(text, language, intent, confidence, named), encoded.vector
-
-    async def _look_up(self, user: str, asked: Asked, vector: bytes, orders: tuple[KnownOrder, ...]) -> Known:
-        about_items = asked.intent in {"stock", "price"}
-        return Known(
-            orders,
-            await self._lookup.item(user, asked.text, orders) if about_items else None,
-            await self._lookup.advice(user) if asked.intent == "advice" else (),
-            self._policies.best(asked.language, asked.text, vector, asked.intent),
-        )
+        data = make_reply(to, answer.asked, answer.plan, answer.written, new_id(), self._wall_ms())
+        await self._finish(case, data, answer.asked.intent, answer.plan)
 
     async def _finish(self, case: Case, data: bytes, intent: str, found: Plan) -> None:
         (answered,) = await self._store.finish([FinalReply(

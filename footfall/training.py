@@ -1,14 +1,12 @@
 """What `footfall train recommender` and `footfall evaluate recommender` do: data set in, checkpoint or report out."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from footfall.datasets import Dataset
+from footfall.progress import progress_of
 
 if TYPE_CHECKING:  # torch takes seconds to import; the command line imports this module
     from model_core.recommender.checkpoint import Checkpoint
@@ -21,9 +19,6 @@ DEFAULT_MINUTES = 10.0
 VALIDATION_DAYS = 30  # held out before the end of training, for the metrics in the checkpoint
 VALIDATION_CASES = 3000
 VALIDATION_SHARE = 0.4  # of the time budget
-
-Report = Callable[[float, str], None]
-"""How far a run is (0 to 1), and one line about it."""
 
 
 def train_recommender(
@@ -99,7 +94,7 @@ def report_of(result: "Evaluation") -> dict[str, object]:
 def _train(dataset: Dataset, until_ms: int, options: "TrainingOptions", what: str) -> "Checkpoint":
     from model_core.recommender.training import train  # noqa: PLC0415 - torch
 
-    with _progress(what) as report:
+    with progress_of(what) as report:
         return train(
             dataset.log, dataset.catalog, until_ms=until_ms, options=options,
             progress=lambda at: report(at.done, f"step {at.step}, loss {at.loss:.3f}"),
@@ -115,37 +110,8 @@ def _evaluate(
     log = dataset.log if until_ms is None else dataset.log.before(until_ms)
     baselines: dict[str, Baseline] = {"popularity": popularity_28d(), "personal_frequency": personal_frequency()}
     expected = max_cases or max(1, len(log.between(from_ms, int(log.time_ms[-1]) + 1).basket_starts()) - 1)
-    with _progress("evaluation") as report:
+    with progress_of("evaluation") as report:
         return evaluate(
             runner, baselines, log, from_ms=from_ms, max_cases=max_cases,
             progress=lambda cases: report(min(1, cases / expected), f"{cases} baskets"),
         )  # fmt: skip
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Report]:
-    """A bar on a terminal, a line at every tenth elsewhere; both on stderr, so that stdout stays for results."""
-    if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[line]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=1.0, line="preparing")
-            yield lambda done, line: bar.update(task, completed=done, line=line)
-        return
-    told = -1
-
-    def tell(done: float, line: str) -> None:
-        nonlocal told
-        if int(done * 10) > told:
-            told = int(done * 10)
-            print(f"{what}: {done:.0%}, {line}", file=sys.stderr, flush=True)
-
-    print(f"{what}: preparing", file=sys.stderr, flush=True)
-    yield tell

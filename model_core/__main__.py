@@ -25,8 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from model_core.server import WorkerServer  # noqa: PLC0415 - `--help` and a wrong option answer without sockets
 
     load_options = LoadOptions(
-        device=options.device, checkpoint=options.checkpoint, replier=options.replier, adapter=options.adapter,
-        cache=options.cache, stub_ms=options.stub_ms, stub_name=options.stub_name,
+        device=options.device, checkpoint=options.checkpoint, encoder=options.encoder, head=options.head,
+        replier=options.replier, adapter=options.adapter, cache=options.cache,
+        stub_ms=options.stub_ms, stub_name=options.stub_name,
         stub_max_batch=options.max_batch or STUB_MAX_BATCH, stub_candidates=options.stub_candidates,
         retrieval=options.retrieval, precision=options.precision,
     )
@@ -65,6 +66,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", metavar="ENDPOINT", help="for statistics")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0")
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the demo's, inside the package")
+    parser.add_argument(
+        "--encoder", default="", metavar="MODEL",
+        help="a folder or a Hugging Face id: any text encoder (default: the one that is a package)",
+    )  # fmt: skip
+    parser.add_argument("--head", type=Path, metavar="DIR", help="of the encoder: of `footfall train encoder`")
     parser.add_argument(
         "--replier", default="", metavar="MODEL",
         help="a folder or a Hugging Face id: any causal or sequence-to-sequence model (default: SmolLM2, as a package)",

@@ -44,8 +44,12 @@ VALUES: Mapping[Topic, tuple[type[msgspec.Struct], ...]] = {
     REPLIES: (SupportReply,),
 }
 
-READS: Mapping[str, tuple[Topic, ...]] = {"recommend": (CLICKSTREAM, PURCHASES), "facts": (CATALOG, INVENTORY, ORDERS)}
-WRITES: Mapping[str, tuple[Topic, ...]] = {"recommend": (RECOMMENDATIONS,), "facts": ()}
+READS: Mapping[str, tuple[Topic, ...]] = {
+    "recommend": (CLICKSTREAM, PURCHASES),
+    "reply": (SUPPORT_MESSAGES,),
+    "facts": (CATALOG, INVENTORY, ORDERS),
+}
+WRITES: Mapping[str, tuple[Topic, ...]] = {"recommend": (RECOMMENDATIONS,), "reply": (REPLIES,), "facts": ()}
 
 _USER_RULES: Json = {
     "anyOf": [

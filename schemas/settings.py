@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-REPLY_ENGINES = ("worker", "template")
+REPLY_ENGINES = ("worker", "endpoint", "template")
 
 
 class SettingsError(ValueError):
@@ -33,7 +33,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     group_instance_id: str = ""  # static membership: the same for a process and its restart, of no other
     fetch_max_wait_ms: int = 500  # the local broker does not wake a waiting fetch: the stack sets 20
     budget_s: float = 2.0  # how long an event waits for the model; then a fallback answers
-    reply_engine: str = "worker"  # who words replies: the worker's `replier`, or templates alone
+    reply_engine: str = "worker"  # who words replies: the worker's `replier`, an endpoint, or templates alone
+    reply_url: str = ""  # of an OpenAI-compatible endpoint, as in http://vllm:8000/v1
+    reply_model: str = ""  # the endpoint's name for the model
     reply_budget_s: float = 20.0  # how long a message waits for a text of the model; then the template answers
     refund_limit: float = 100.0  # a request for more is a person's
     currency: str = "EUR"  # of prices, and of what does not name its own
@@ -70,7 +72,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError(f"{protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
         engine = get("FOOTFALL_REPLY_ENGINE", "worker")
         if engine not in REPLY_ENGINES:
-            raise SettingsError(f"FOOTFALL_REPLY_ENGINE={engine!r}: use {' or '.join(REPLY_ENGINES)}")
+            raise SettingsError(f"FOOTFALL_REPLY_ENGINE={engine!r}: use {', '.join(REPLY_ENGINES)}")
+        if engine == "endpoint" and not (get("FOOTFALL_REPLY_URL") and get("FOOTFALL_REPLY_MODEL")):
+            raise SettingsError("FOOTFALL_REPLY_ENGINE=endpoint needs FOOTFALL_REPLY_URL and FOOTFALL_REPLY_MODEL")
         return cls(
             bootstrap_servers=get("KAFKA_BOOTSTRAP_SERVERS", ""),
             redis_url=get("REDIS_URL", ""),
@@ -89,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             fetch_max_wait_ms=int(_number(environ, "FOOTFALL_FETCH_MAX_WAIT_MS", 500, low=1)),
             budget_s=_number(environ, "FOOTFALL_BUDGET_S", 2.0, low=0.01),
             reply_engine=engine,
+            reply_url=get("FOOTFALL_REPLY_URL", ""),
+            reply_model=get("FOOTFALL_REPLY_MODEL", ""),
             reply_budget_s=_number(environ, "FOOTFALL_REPLY_BUDGET_S", 20.0, low=0.01),
             refund_limit=_number(environ, "FOOTFALL_REFUND_LIMIT", 100.0, low=0),
             currency=get("FOOTFALL_CURRENCY", "EUR"),

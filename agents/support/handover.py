@@ -6,6 +6,7 @@ false alarm costs a colleague a minute.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
@@ -26,7 +27,7 @@ _ENGLISH: Mapping[Reason, str] = {
     """,
     "threat": r"""
         \bkill | \bmurder | \bbomb\b | \bgun\b | \bknife\b | \bshoot\b | burn\ down | smash
-        | break\ (?:your|his|her|their)\ | beat\ (?:you|him|her) | punch | strangle
+        | break\ (?:your|his|her|their)\ | beat\ (?:you|him|her) | break\ some(?:one|body) | punch | strangle
         | you\ will\ (?:regret|pay\ for\ this\ with) | watch\ (?:out|his\ back|your\ back) | i\ know\ where\ you
         | suicid | end(?:ing)?\ (?:my\ life|it\ all) | want\ to\ die | better\ off\ dead | (?:harm|hurt)\ myself
         | live\ any\ ?more | baseball\ bat | my\ wrists | gonna\ jump | no\ reason\ left
@@ -74,6 +75,9 @@ PATTERNS: Final[Mapping[str, Mapping[Reason, re.Pattern[str]]]] = {
         reason: re.compile("".join(pattern.split()), re.IGNORECASE) for reason, pattern in _CHINESE.items()
     },
 }
+BETWEEN_HAN = re.compile(r"(?<=[\u3400-\u9fff])[.·•*_~\-\s]{1,3}(?=[\u3400-\u9fff])")
+WITH_DIGITS = re.compile(r"(?<!\w)(?=\w*[A-Za-z])[\w@$]+")
+LETTERS = str.maketrans("013457@$", "oieastas")
 AMOUNT = re.compile(
     r"(?:(?:EUR|USD|GBP|CNY|RMB|[€$£¥￥])\s?)(\d{1,7}(?:[.,]\d{3})*(?:[.,]\d{1,2})?)"
     r"|(\d{1,7}(?:[.,]\d{3})*(?:[.,]\d{1,2})?)\s?(?:EUR|euros?|USD|dollars?|GBP|pounds?|CNY|RMB|yuan|元|块|欧元|美元|[€$£¥￥])",
@@ -81,14 +85,27 @@ AMOUNT = re.compile(
 )
 
 
-def danger(text: str, language: str) -> Reason | None:
-    """The gravest reason that the customer's own words give."""
-    return next((reason for reason, pattern in PATTERNS[language].items() if pattern.search(text)), None)
+def danger(text: str) -> Reason | None:
+    """The gravest reason that the customer's own words give, in whichever language, also where they are disguised."""
+    readings = _readings(text)
+    return next(
+        (
+            reason for reason in REASONS for patterns in PATTERNS.values()
+            if reason in patterns and any(map(patterns[reason].search, readings))
+        ),
+        None,
+    )  # fmt: skip
 
 
 def amounts(text: str) -> list[float]:
     """The sums of money that are named."""
     return [_number(before or after) for before, after in AMOUNT.findall(text)]
+
+
+def _readings(text: str) -> tuple[str, ...]:
+    """The text as it is, and as people read what others write to get past filters."""
+    folded = unicodedata.normalize("NFKC", text)
+    return text, BETWEEN_HAN.sub("", folded), WITH_DIGITS.sub(lambda word: word[0].translate(LETTERS), folded)
 
 
 def _number(text: str) -> float:

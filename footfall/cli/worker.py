@@ -18,12 +18,14 @@ control_option = click.option(
 
 
 @click.group(invoke_without_command=True)
-@click.option("--models", help="Which models, comma-separated: recommender, replier.")
+@click.option("--models", help="Which models, comma-separated: recommender, encoder, replier.")
 @click.option("--listen", metavar="ENDPOINT", help="Where agents connect: ipc://… or tcp://….")
 @click.option("--control", metavar="ENDPOINT", help="Where `stats` and `reload` reach it.")
 @click.option("--device", help="cpu, cuda:0 (default: FOOTFALL_DEVICE, else cpu).")
 @click.option("--device-cpu", metavar="CORES", help="Of the thread that runs the models: 0, or 2,3.")
 @click.option("--checkpoint", type=click.Path(exists=True, file_okay=False), help="Default: the demo's own.")
+@click.option("--encoder", metavar="MODEL", help="A folder or a Hugging Face id (default: from its package).")
+@click.option("--head", type=click.Path(exists=True, file_okay=False), help="Of the encoder: the intents it tells.")
 @click.option("--replier", metavar="MODEL", help="A folder or a Hugging Face id (default: SmolLM2 from its package).")
 @click.option("--adapter", type=click.Path(exists=True, file_okay=False), help="Of the replier: a LoRA of peft.")
 @click.option(
@@ -33,7 +35,8 @@ control_option = click.option(
 @click.pass_context
 def worker(
     context: click.Context, models: str | None, listen: str | None, control: str | None, device: str | None,
-    device_cpu: str | None, checkpoint: str | None, replier: str | None, adapter: str | None, retrieval: str | None,
+    device_cpu: str | None, checkpoint: str | None, encoder: str | None, head: str | None, replier: str | None,
+    adapter: str | None, retrieval: str | None,
 ) -> None:
     """Run a model worker, one process per device; or ask one that runs.
 
@@ -43,7 +46,8 @@ def worker(
       footfall worker --models recommender --listen tcp://127.0.0.1:5555 --device cuda:0
       footfall worker --models recommender --listen ipc:///tmp/footfall.sock --device-cpu 0
       footfall worker --models recommender --listen ipc:///tmp/w --control ipc:///tmp/c
-      footfall worker --models replier --replier Qwen/Qwen3-0.6B --listen ipc:///tmp/r
+      footfall worker --models encoder,replier --listen ipc:///tmp/s
+      footfall worker --models encoder,replier --replier Qwen/Qwen3-0.6B --listen ipc:///tmp/s
       footfall worker stats --control ipc:///tmp/c
       footfall worker reload --control ipc:///tmp/c --checkpoint ./checkpoint
     """
@@ -59,6 +63,8 @@ def worker(
         "--device": device or Settings.from_environment().device,
         "--device-cpu": device_cpu,
         "--checkpoint": checkpoint,
+        "--encoder": encoder,
+        "--head": head,
         "--replier": replier,
         "--adapter": adapter,
         "--retrieval": retrieval,

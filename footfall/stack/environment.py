@@ -23,6 +23,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "FOOTFALL_FETCH_MAX_WAIT_MS": str(settings.fetch_max_wait_ms),
         "FOOTFALL_BUDGET_S": repr(settings.budget_s),
         "FOOTFALL_REPLY_ENGINE": settings.reply_engine,
+        "FOOTFALL_REPLY_URL": settings.reply_url,
+        "FOOTFALL_REPLY_MODEL": settings.reply_model,
         "FOOTFALL_REPLY_BUDGET_S": repr(settings.reply_budget_s),
         "FOOTFALL_REFUND_LIMIT": repr(settings.refund_limit),
         "FOOTFALL_CURRENCY": settings.currency,

@@ -1,10 +1,14 @@
 """A text as a vector: an encoder of the Hugging Face kind, the mean over its tokens, and length 1.
 
+Another encoder may stand beside it (`multilingual`): then each gives a part of the vector, and the parts count alike.
 Only safetensors is read and no code that comes with a model is run. An encoder's identity is the SHA-256 of its
-weights, as `sha256sum model.safetensors` prints it: what was trained on its vectors is of no use with another's.
+weights, as `sha256sum model.safetensors` prints it, or that of the two such numbers: what was trained on its vectors is
+of no use with another's.
 """
 
+import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from transformers import AutoModel, AutoTokenizer
 
 from model_core.encoder.features import MAX_CHARS
+from model_core.encoder.multilingual import Multilingual
 from model_core.pretrained import packaged, quiet, sha256_of
 from model_core.runner import CheckpointError
 
@@ -35,9 +40,11 @@ class TextEncoder:
     `width`: of its vectors. `max_tokens`: of a text; what is longer is cut. `sha256`: of its weights.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu", name: str = "") -> None:
+    def __init__(self, folder: Path, device: str = "cpu", name: str = "", beside: Multilingual | None = None) -> None:
         """Read a folder. Raises `CheckpointError` where it holds no encoder that can be served."""
-        self.sha256 = _sha256(folder)
+        own = _sha256(folder)
+        self.sha256 = hashlib.sha256(f"{own} {beside.sha256}".encode()).hexdigest() if beside else own
+        self._beside = beside
         self.name = name or folder.name
         self.device = torch.device(device)
         with quiet():
@@ -60,7 +67,7 @@ class TextEncoder:
         if not tokenizer.is_fast or tokenizer.pad_token_id is None:
             raise CheckpointError(f"{folder} holds no tokenizer.json with a padding token: choose another encoder")
         self._model: nn.Module = model.to(self.device).eval().requires_grad_(False)
-        self.width = int(model.config.hidden_size)
+        self.width = int(model.config.hidden_size) + (beside.width if beside else 0)
         self.max_tokens = _max_tokens(folder, model.config, tokenizer)
         self._pad = int(tokenizer.pad_token_id)
         # the tokenizer below transformers' own, which would set how it cuts and pads at each call: no thread may then
@@ -69,23 +76,25 @@ class TextEncoder:
         self._tokenizer.enable_truncation(self.max_tokens)
 
     @classmethod
-    def load(cls, source: str | Path | None = None, device: str = "cpu") -> "TextEncoder":
+    def load(
+        cls, source: str | Path | None = None, device: str = "cpu", beside: Multilingual | None = None
+    ) -> "TextEncoder":
         """Read an encoder from a folder, by its id from the Hugging Face Hub, or None: the one that is a package.
 
         Raises `CheckpointError`.
         """
         if source is None:
-            return cls(builtin_folder(), device, BUILTIN_NAME)
+            return cls(builtin_folder(), device, BUILTIN_NAME, beside)
         folder = Path(source)
         if folder.is_dir():
-            return cls(folder, device)
+            return cls(folder, device, beside=beside)
         try:
             fetched = snapshot_download(str(source), allow_patterns=list(FETCHED))
         except Exception as error:  # an id that is none, no network, no such model, …
             raise CheckpointError(
                 f"{source} is neither a folder nor an encoder that the Hugging Face Hub gives out: {error}"
             ) from error
-        return cls(Path(fetched), device, str(source))
+        return cls(Path(fetched), device, str(source), beside)
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, at most `max_tokens`."""
@@ -99,11 +108,18 @@ class TextEncoder:
         padded[filled] = [token for each in tokens for token in each]
         return torch.from_numpy(padded), torch.from_numpy(filled)
 
-    def vectors(self, tokens: Tensor, filled: Tensor) -> Tensor:
+    def others(self, texts: Sequence[str]) -> Tensor:
+        """The part of the vectors that the encoder beside gives (B, 0 without one), on the CPU."""
+        if self._beside is None:
+            return torch.zeros(len(texts), 0)
+        return torch.from_numpy(self._beside.embed([text[:MAX_CHARS] for text in texts]))
+
+    def vectors(self, tokens: Tensor, filled: Tensor, others: Tensor) -> Tensor:
         """The vectors (B, width) of padded texts on the encoder's device."""
-        hidden = self._model(input_ids=tokens, attention_mask=filled.long()).last_hidden_state  # (B, T, width)
+        hidden = self._model(input_ids=tokens, attention_mask=filled.long()).last_hidden_state  # (B, T, hidden)
         weight = filled.unsqueeze(-1).to(hidden.dtype)
-        return F.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
+        own = F.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
+        return torch.cat((own, others), dim=-1) / math.sqrt(2) if self._beside else own
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -113,7 +129,9 @@ class TextEncoder:
         for rows in _batches([len(each) for each in tokens]):
             batch = [tokens[row] for row in rows]
             padded, filled = self.padded(batch, max(map(len, batch)))
-            found[rows] = self.vectors(padded.to(self.device), filled.to(self.device)).cpu().numpy()
+            others = self.others([texts[row] for row in rows])
+            given = (part.to(self.device) for part in (padded, filled, others))
+            found[rows] = self.vectors(*given).cpu().numpy()
         return found
 
 

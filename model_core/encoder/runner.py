@@ -1,4 +1,4 @@
-"""Serves an encoder with its head: texts in; a vector and the three likeliest intents of each out.
+"""Serves an encoder with its head: texts in; a vector and the intents of each out, the likeliest first.
 
 `collate` tokenises, hashes and pads on the CPU, `forward` runs encoder and head on the device.
 """
@@ -15,6 +15,7 @@ from model_core.encoder import head as heads
 from model_core.encoder.embedding import TextEncoder
 from model_core.encoder.features import MAX_CHARS, bags, chinese
 from model_core.encoder.head import TrainedHead
+from model_core.encoder.multilingual import Multilingual
 from model_core.execution import Eager, Output
 from model_core.runner import Batching, CheckpointError, InvalidInput, Service
 from schemas.inference import EncodeRequest, EncodeResult
@@ -22,7 +23,6 @@ from schemas.inference import EncodeRequest, EncodeResult
 LENGTHS = (16, 32, 64, 128, 256)  # tokens that texts are padded to the next of
 MAX_BATCH = {"cpu": 32, "cuda": 256}
 MAX_PADDED = {"cpu": 512, "cuda": 32_768}  # tokens in a batch: on a CPU more take as long each, and somebody waits
-TOP = 3  # intents in an answer
 LETTERS = 4  # of Latin script in a token, about
 EXAMPLE = "Where is my order 4711? I placed it two weeks ago and nothing has arrived yet. "
 
@@ -32,6 +32,7 @@ class Batch(NamedTuple):
 
     tokens: Tensor  # (B, T)
     filled: Tensor  # (B, T)
+    others: Tensor  # (B, 0 or more) the part of the vectors from the encoder beside
     gram: Tensor  # as in `features.Bags`
     weight: Tensor
     start: Tensor
@@ -42,8 +43,8 @@ class Understood(NamedTuple):
     """What the device found out."""
 
     vector: Tensor  # (B, width)
-    intent: Tensor  # (B, TOP)
-    probability: Tensor  # (B, TOP)
+    intent: Tensor  # (B, intents)
+    probability: Tensor  # (B, intents), descending
 
 
 class EncoderRunner:
@@ -74,12 +75,15 @@ class EncoderRunner:
         self._execution = Eager(self._understand, encoder.device)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu", *, encoder: str | Path | None = None) -> "EncoderRunner":
+    def load(
+        cls, folder: Path, device: str = "cpu", *, encoder: str | Path | None = None,
+        beside: Multilingual | None = None,
+    ) -> "EncoderRunner":  # fmt: skip
         """Read a head and its encoder (a folder or an id; None for the one that comes as a package) onto a device.
 
         Raises `CheckpointError` when one of them cannot be read, or they do not belong together.
         """
-        text_encoder = TextEncoder.load(encoder, device)
+        text_encoder = TextEncoder.load(encoder, device, beside)
         return cls(text_encoder, heads.load(folder, text_encoder.sha256))
 
     def successor(self, folder: Path, sha256: str = "") -> "EncoderRunner":
@@ -103,7 +107,7 @@ class EncoderRunner:
         tokens = self._encoder.tokenise(texts)
         padded = self._encoder.padded(tokens, self.batching.padded(max(map(len, tokens))))
         hashed = bags(texts, self.description.ngram_dimension)
-        return Batch(*padded, *map(torch.from_numpy, (*hashed, chinese(texts))))
+        return Batch(*padded, self._encoder.others(texts), *map(torch.from_numpy, (*hashed, chinese(texts))))
 
     def forward(self, batch: Batch) -> Output[Understood]:
         """Encode, and weigh the intents."""
@@ -143,7 +147,7 @@ class EncoderRunner:
         return ("?", *takewhile(fits, texts))[-1]
 
     def _understand(self, batch: Batch) -> Understood:
-        vector = self._encoder.vectors(batch.tokens, batch.filled)
-        probability = self._head.probabilities(vector, *batch[2:])
-        best = probability.topk(min(TOP, probability.shape[1]))
+        vector = self._encoder.vectors(batch.tokens, batch.filled, batch.others)
+        probability = self._head.probabilities(vector, *batch[3:])
+        best = probability.sort(descending=True)
         return Understood(vector, best.indices, best.values)

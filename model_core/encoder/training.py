@@ -171,7 +171,7 @@ def _misspelt(examples: Sequence[Example], options: TrainingOptions) -> list[Exa
     """The examples once more, with characters missing."""
     if not options.typos:
         return []
-    rng = Random(options.seed)  # noqa: S311 - not for secrets
+    rng = Random(options.seed)
     texts = ["".join(letter for letter in each.text if rng.random() >= options.typos) for each in examples]
     return [
         Example(text, each.intent, each.language, each.group)

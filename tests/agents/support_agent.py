@@ -17,7 +17,9 @@ from agents.reply import Reply
 from agents.state.connection import connect
 from agents.state.conversations import ConversationStore, FinalReply
 from agents.state.orders_store import OrderRecord, OrdersStore
+from agents.support.answering import Answering
 from agents.support.lookup import Lookup
+from agents.support.planning import Limits
 from agents.support.policies import Policies, read
 from agents.support.templates import Templates
 from agents.support.writing import Messages, Writing
@@ -92,8 +94,12 @@ class SupportAgent:
         self.orders = OrdersStore(self.redis, stack.settings)
         self.store = GatedStore(self.redis, stack.settings)
         self.capability = Reply(
-            self.store, Lookup(self.redis, self.orders), cast("Model", self.encoder),
-            Writing(Templates(), self.engine), Policies(read()), self.publisher,
+            self.store,
+            Answering(
+                Lookup(self.redis, self.orders), cast("Model", self.encoder), Writing(Templates(), self.engine),
+                Policies(read()), Limits(), "EUR",
+            ),
+            self.publisher,
             DeadLetters(self.publisher, "retail", reply.TOPICS), "retail", REPLIES,
         )
         self.partition, self.offset = Partition(MESSAGES, 0), 0

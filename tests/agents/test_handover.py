@@ -24,12 +24,24 @@ from agents.support.handover import amounts, danger
     ],
 )
 def test_what_a_person_must_read_is_seen(text: str, reason: str) -> None:
-    assert danger(text, "zh" if text[0] > "\u3400" else "en") == reason
+    assert danger(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("my l4wy3r takes over", "legal"), ("I will br34k s0m30n3s nose", "threat"), ("我已经找律.师了", "legal"),
+        ("电 器 漏 电 了", "health"), ("the rice cooker 漏电 and my wife got hurt", "health"),
+        ("我要去 court", "legal"),
+    ],
+)
+def test_it_is_seen_too_where_it_is_disguised_or_in_another_language(text: str, reason: str) -> None:
+    assert danger(text) == reason
 
 
 def test_of_several_reasons_the_gravest_counts() -> None:
-    assert danger("My lawyer says the shock could have killed me, I got an electric shock", "en") == "health"
-    assert danger("第三次了，我要起诉，充电的时候冒烟", "zh") == "health"
+    assert danger("My lawyer says the shock could have killed me, I got an electric shock") == "health"
+    assert danger("第三次了，我要起诉，充电的时候冒烟") == "health"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +54,7 @@ def test_of_several_reasons_the_gravest_counts() -> None:
     ],
 )
 def test_everyday_messages_are_no_alarm(text: str) -> None:
-    assert danger(text, "zh" if any("\u3400" < letter < "\u9fff" for letter in text) else "en") is None
+    assert danger(text) is None
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_stock_and_price_are_of_the_item_that_is_meant() -> None:
         (asked("order_status", "my lawyer will call you"), NEW, "legal"),
         (asked("stock", "the kettle caught fire"), NEW, "health"),
         (asked("human_agent"), NEW, "human_agent"),
-        (asked("order_status", confidence=0.2), NEW, "low_confidence"),
+        (asked("order_status", confidence=0.1), NEW, "low_confidence"),
         (asked("refund_request", "I want 349.00 EUR back"), NEW, "large_refund"),
         (asked("order_status"), Standing(3, 2, 2, "order_status", "", "", None), "third_turn"),
         (asked("smalltalk"), Standing(3, 2, 1, "", "", "legal", None), "legal"),

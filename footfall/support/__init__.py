@@ -1,0 +1,1 @@
+"""Support replies, away from production: a simulated shop, training, and evaluation."""
