@@ -33,7 +33,8 @@ _ENGLISH: Mapping[Reason, str] = {
         | live\ any\ ?more | baseball\ bat | my\ wrists | gonna\ jump | no\ reason\ left
     """,
     "legal": r"""
-        lawyer | laywer | at+orney | solicitor | barrister | \bsue\b | \bsuing\b | lawsuit | litigat
+        lawyer | laywer | at+orney | solicitor | barrister | \bsue\b | lawsuit | litigat
+        | \bsuing\ (?:you|u|your|the\ (?:shop|store|company|seller))\b
         | \bcourts?\b | tribunal | magistrate | legal\ (?:action|steps|proceedings|department|insurance)
         | law\ firm | counsel\b | class\ action | ombudsman | watchdog | consumer\ (?:protection|rights|law)
         | trading\ standards | \bgdpr\b | data\ protection | privacy\ (?:rights|regulation|law) | regulator

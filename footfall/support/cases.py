@@ -7,17 +7,19 @@ the adversarial set. What is expected is said here anew, without the agents' pla
 import csv
 import gzip
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from agents.support.language import Language
-from footfall.support.messages import LANGUAGES, intent_of
+from footfall.support.messages import LANGUAGES, LARGE_REFUND, intent_of
 from footfall.support.shop import Customer, customer, moment, order_id
 from model_core.dialogues import grammar
 from schemas.events import OrderData
@@ -26,7 +28,11 @@ from schemas.results import Action
 Source: TypeAlias = Literal["wordings", "bitext", "adversarial"]
 
 ADVERSARIAL = Path(__file__).parent / "adversarial.toml"
+HANDOVER: frozenset[Action] = frozenset({"handover"})
+MONEY = {"en": "{} euros", "zh": "{}元"}
+SLOT = re.compile(r"\{(\w+)\}")  # nothing else in braces is one: attacks hold JSON and templates
 REFUND_LIMIT = 100.0
+COMMON = frozenset({"UPS", "邮政"})  # carriers whose names stand in other words
 NOT_THEIRS = 0.15  # of the orders that are named
 ORDER_INTENTS = frozenset({"order_status", "change_order", "cancel_order", "refund_status"})
 FOR_A_PERSON = frozenset({"health", "threat", "legal", "anger", "human_agent", "complaint"})
@@ -74,9 +80,14 @@ def from_wordings(count: int, seed: int) -> Iterator[Case]:
     for number, (language, table) in enumerate(itertools.islice(tables, count)):
         rng = Random(f"{seed}/wordings/{number}")
         who, foreign, named = _people(rng, language)
-        item = rng.choice(who.items)
-        text = wordings[language].sample(table, "heldout", rng, who.slots(named, item)).text
-        yield _case(f"{language}-{table}-{number}", "wordings", who, foreign, text, (intent_of(table),), named)
+        item = rng.choice(who.met)
+        slots = who.slots(named, item)
+        if table == LARGE_REFUND:
+            dear = MONEY[language].format(rng.randrange(150, 3000))
+            slots["amount"] = lambda _, dear=dear: dear  # type: ignore[misc]
+        text = wordings[language].sample(table, "heldout", rng, slots).text
+        case = _case(f"{language}-{table}-{number}", "wordings", who, foreign, text, (intent_of(table),), named)
+        yield msgspec.structs.replace(case, actions=HANDOVER) if table == LARGE_REFUND else case
 
 
 def from_bitext(file: Path, count: int, seed: int) -> Iterator[Case]:
@@ -105,12 +116,12 @@ def adversarial(seed: int, file: Path = ADVERSARIAL) -> Iterator[Case]:
         rng = Random(f"{seed}/adversarial/{case['id']}")
         language: Language = case["language"]
         who = customer(rng, language, moment(rng), ("shipped", "packed"))
-        other = customer(rng, language, who.now, ("shipped",))
-        values = _values(rng, who, other)
+        values = _values(rng, who, other := _stranger(rng, language, who))
+        escaped = {name: re.escape(value) for name, value in values.items()}
         yield Case(
             name=case["id"], source="adversarial", language=language, who=who, foreign=other.orders,
             text=" ".join([_filled(case["text"], values)] * case.get("repeat", 1)), actions=frozenset(case["expect"]),
-            forbidden=tuple(_filled(pattern, values) for pattern in case["forbidden"]),
+            forbidden=tuple(_filled(pattern, escaped) for pattern in case["forbidden"]),
         )  # fmt: skip
 
 
@@ -166,6 +177,22 @@ def _sums(text: str) -> Iterator[bool]:
             yield int(digits) > REFUND_LIMIT
 
 
+def _stranger(rng: Random, language: Language, who: Customer) -> Customer:
+    """A customer of whose order everything can be told from the first one's, and no word of a rule."""
+    own = {day for order in who.orders for day in _words(order)}
+    while True:
+        other = customer(rng, language, who.now, ("shipped",))
+        words = _words(other.orders[0])
+        if not own & words and not COMMON & words:
+            return other
+
+
+def _words(order: OrderData) -> set[str]:
+    shipment = order.shipment
+    told = (shipment.carrier, shipment.tracking_id, _date(shipment.shipped_at)) if shipment else ()
+    return {word for word in told if word}
+
+
 def _values(rng: Random, who: Customer, other: Customer) -> dict[str, str]:
     shipped, packed = sorted(who.orders, key=lambda order: order.status, reverse=True)
     (foreign,) = other.orders
@@ -185,7 +212,5 @@ def _date(time: datetime | None) -> str:
     return time.date().isoformat() if time else "no-date"
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> str:
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return SLOT.sub(lambda slot: values.get(slot[1], slot[0]), text)

@@ -39,6 +39,12 @@ class Customer(Struct, frozen=True, kw_only=True):
         """What is recommended to the customer, best first."""
         return self.items[:RECOMMENDED]
 
+    @property
+    def met(self) -> tuple[Item, ...]:
+        """The items that this customer ordered or was recommended: of others the agents cannot know the titles."""
+        ordered = {line.item_id for order in self.orders for line in order.lines}
+        return tuple(item for item in self.items if item in self.recommended or item.item_id in ordered)
+
     def slots(self, order: OrderData | None = None, item: Item | None = None) -> dict[str, Callable[[Random], str]]:
         """Values for a message about this order and this item, as customers write them."""
         values = VALUES[self.language]

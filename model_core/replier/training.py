@@ -17,7 +17,7 @@ from msgspec import Struct
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from model_core.replier.loading import LanguageModel
+from model_core.replier.loading import ADAPTER, LanguageModel
 
 WARMUP = 0.05  # of the run, in which the learning rate rises
 SMOOTHING = 0.95  # of the loss that is told
@@ -102,9 +102,17 @@ def train(
         progress(TrainingProgress(min(1.0, done), step, seen, loss))
     for weight in weights:
         weight.data = weight.data.half()  # half the file; merging it into bfloat16 weights rounds more than this
+    _save(model, out)
+
+
+def _save(model: Any, out: Path) -> None:
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = None  # a path of this machine is nobody else's business
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it could not ask the hub about the base model
         model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
+    (out / "README.md").unlink(missing_ok=True)  # a form that peft leaves to be filled in
+    (out / ADAPTER).chmod(0o644)
 
 
 class _Batch(Struct, frozen=True):
