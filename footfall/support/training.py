@@ -8,7 +8,7 @@ from footfall.progress import progress_of
 from footfall.support import messages
 from footfall.support.dialogues import Dialogues
 
-PER_INTENT = 150  # messages of each intent and language
+PER_INTENT = 200  # messages of each intent and language
 DEFAULT_MINUTES = 40.0
 
 
