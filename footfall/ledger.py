@@ -94,10 +94,14 @@ class _Partition:
 
 
 class Ledger:
-    """`begin`: the end offset of every input partition before the first send; older offsets belong to others."""
+    """`begin`: the end offset of every input partition before the first send; older offsets belong to others.
 
-    def __init__(self, begin: Mapping[TopicPartition, int]) -> None:
+    `once`: an input has one answer, as a support message has: a second one, of another id, counts as duplicated.
+    """
+
+    def __init__(self, begin: Mapping[TopicPartition, int], *, once: bool = False) -> None:
         self._begin = dict(begin)
+        self._once = once
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._users: dict[str, _User] = {}
         self._bodies: dict[int, int] = {}  # hash of the result id -> hash of the record's bytes
@@ -213,11 +217,12 @@ class Ledger:
 
         `at_ms` is the record's timestamp: it is made right after Redis accepted the result.
         """
-        key, digest = hash(result_id), hash(body)
+        key, digest, covers = hash(result_id), hash(body), tuple(covers)
         known = self._bodies.get(key)
         if known is None:
             self._bodies[key] = digest
             self._fallbacks += fallback
+            self._duplicated += self._once and any(self._has_answer(hash(user), cover) for cover in covers)
         elif known == digest:
             self._repeated += 1
         else:
@@ -279,6 +284,15 @@ class Ledger:
             begin = self._begin.get((topic, partition), 0)
             part = self._partitions[topic, partition] = _Partition(begin)
         return part
+
+    def _has_answer(self, user: int, cover: tuple[str, int, int, int]) -> bool:
+        """Whether any of these was answered before."""
+        topic, partition, first, last = cover
+        part = self._partition(topic, partition)
+        return any(
+            self.is_answered(topic, partition, offset) or user in part.early.get(offset, {})
+            for offset in range(first, last + 1)
+        )
 
     def _cover(self, part: _Partition, user: int, first: int, last: int, at_ms: int, by: Answered) -> bool:
         """Whether it is the first to answer one of these."""

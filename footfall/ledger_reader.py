@@ -4,7 +4,7 @@ Knows aiokafka and the record formats; counts nothing itself.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,17 @@ class _Cover(Struct, rename={"first": "from", "last": "to"}, gc=False):
 
 
 class _ResultData(Struct, gc=False):
+    """Of a recommendation; or of a reply, which has no version, and of which no newer one takes the place."""
+
     user_id: str
-    history_version: int
-    event_time: datetime
     origin: str
     covers: tuple[_Cover, ...] = ()
+    history_version: int = 0
+
+
+class _Stored(Struct, gc=False):
+    history_version: int
+    event_time: datetime
 
 
 class _Result(Struct, gc=False):
@@ -48,7 +54,7 @@ class _Result(Struct, gc=False):
 
 
 _decode_result = msgspec.json.Decoder(_Result).decode
-_decode_stored = msgspec.json.Decoder(_ResultData).decode
+_decode_stored = msgspec.json.Decoder(_Stored).decode
 
 
 class LedgerReader:
@@ -56,17 +62,21 @@ class LedgerReader:
 
     `client`: aiokafka's connection settings. `answered`: the inputs that call for results. The topics must exist.
     `fetch_min_bytes`: how much a broker gathers for up to `fetch_wait_ms`; much, where nobody waits for the ledger.
+    `capability`: which consumer group answers. `once`: see `Ledger`. `seen` is told of every record of the results.
     """
 
     def __init__(
         self, client: Mapping[str, Any], prefix: str, *, fetch_wait_ms: int, fetch_min_bytes: int = 1,
         answered: Sequence[Topic] = (CLICKSTREAM, PURCHASES), inputs: Sequence[Topic] = SOURCES,
-        results: Topic = RECOMMENDATIONS,
+        results: Topic = RECOMMENDATIONS, capability: str = "recommend", once: bool = False,
+        seen: Callable[[ConsumerRecord], None] = lambda _: None,
     ) -> None:
         self._answered = [topic.full_name(prefix) for topic in answered]
         self._results = results.full_name(prefix)
         self._dead_letters = [topic.dead_letters.full_name(prefix) for topic in inputs]
-        self._group = f"{prefix}.recommend"
+        self._group = f"{prefix}.{capability}"
+        self._once = once
+        self._seen = seen
         self._client = client
         self._consumer = AIOKafkaConsumer(
             **client, fetch_max_wait_ms=fetch_wait_ms, fetch_min_bytes=fetch_min_bytes, enable_auto_commit=False,
@@ -78,7 +88,7 @@ class LedgerReader:
         self._waiting: dict[tuple[str, int, int], asyncio.Future[None]] = {}
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self.ledger = Ledger({})
+        self.ledger = Ledger({}, once=once)
 
     async def connect(self) -> None:
         """Note where the dead letters end: those that come from now on count."""
@@ -90,7 +100,7 @@ class LedgerReader:
         """Note where inputs and results end: what is sent from now on counts. Read on from there."""
         self._partitions = await self._partitions_of(self._answered)
         begin = await ends(self._client, self._partitions + await self._partitions_of([self._results]))
-        self.ledger = Ledger({(tp.topic, tp.partition): begin[tp] for tp in self._partitions})
+        self.ledger = Ledger({(tp.topic, tp.partition): begin[tp] for tp in self._partitions}, once=self._once)
         self._starts.update({tp: offset for tp, offset in begin.items() if tp.topic == self._results})
         self._consumer.assign(list(self._starts))
         for tp, offset in self._starts.items():
@@ -163,6 +173,7 @@ class LedgerReader:
                 for record in records:
                     if tp.topic == self._results:
                         self._take_result(record)
+                        self._seen(record)
                     else:
                         self._take_dead_letter(record)
             for place, future in self._waiting.items():

@@ -88,14 +88,20 @@ class Answering:
         return Answer(asked, found, await self._writing.write(found, asked))
 
     async def learn(self) -> None:
-        """Learn what the passages are about. Until one is learned, it is found by its words alone."""
+        """Learn what the passages are about, all at once: until then each is found by its words alone.
+
+        Of those that are learned one by one, the first would be preferred to better ones that are not learned yet.
+        """
+        vectors: dict[tuple[str, str], bytes] = {}
         for (language, ref), text in self._policies.texts.items():
             try:
                 result, _ = await self._encoder.ask((text,), ENCODE_S)
             except ModelFailedError as error:
                 logger.warning("passage %s/%s is found by its words alone: %s", language, ref, error)
             else:
-                self._policies.learn(language, ref, cast("EncodeResult", result).vector)
+                vectors[language, ref] = cast("EncodeResult", result).vector
+        for (language, ref), vector in vectors.items():
+            self._policies.learn(language, ref, vector)
 
     async def _understand(self, text: str, hint: str | None, named: tuple[str, ...]) -> tuple[Asked, bytes]:
         """Language and intent. Waits for the encoder as long as none is there, but for what needs no encoder."""

@@ -1,4 +1,4 @@
-"""`footfall demo`: purchases stream through broker, agents and model, with a live screen and a report at the end."""
+"""`footfall demo`: purchases and messages stream through broker, agents and models, with a live screen and a report."""
 
 from footfall.demo.demo import run_demo
 

@@ -21,7 +21,8 @@ from agents.state.connection import connect
 from footfall import topics
 from footfall.demo.customers import Customers
 from footfall.demo.display import Display
-from footfall.demo.report import Report, Wall, build_report, render_report, write_report
+from footfall.demo.replies import Replies
+from footfall.demo.report import Report, Wall, build_report, render_report, with_replies, write_report
 from footfall.demo.sampler import Sampler
 from footfall.demo.services import Services
 from footfall.history import load_history
@@ -29,16 +30,21 @@ from footfall.ledger_reader import LedgerReader
 from footfall.replay import material
 from footfall.replay.baselines import DemoBaselines
 from footfall.replay.command import WallClock, ended_by_signals
+from footfall.replay.enquiries import Enquiries
 from footfall.replay.kafka import KafkaTransport, RedisStorefront, total_records
 from footfall.replay.runner import Pace, Progress, Replay
+from footfall.replay.support import SupportMessages
 from footfall.stack import Stack
 from schemas.settings import Settings
-from schemas.topics import CATALOG, INVENTORY
+from schemas.topics import CATALOG, INVENTORY, REPLIES, SOURCES, SUPPORT_MESSAGES
 
 DEFAULT_EVENTS_PER_S = 200.0  # on average, twice that at the busiest hour; 20,000 events take 100 s
 DRAIN_S = 30.0
+REPLIES_S = 60.0  # for what is not answered when the events end; each takes a model on a CPU some seconds
 COMMITS_S = 10.0  # for the last commit to arrive; the agents commit every second
 FAILED, PASSED = 1, 0
+_MESSAGES = (SUPPORT_MESSAGES,)
+_NOT_MESSAGES = tuple(topic for topic in SOURCES if topic not in _MESSAGES)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class _Loaded:
 
     material: material.Material
     baselines: DemoBaselines
+    enquiries: Enquiries
     users: int
     purchases: int
 
@@ -68,7 +75,7 @@ def run_demo(
     if external:
         display.say(
             f"This writes to your own servers: topics {settings.prefix}.* at "
-            f"{settings.bootstrap_servers or 'the local broker'}, and user, item and stock keys at "
+            f"{settings.bootstrap_servers or 'the local broker'}, and user, item, stock and order keys at "
             f"{settings.redis_url or 'the local cache'}."
         )
     logs = Path(tempfile.mkdtemp(prefix="footfall-demo-"))
@@ -113,6 +120,7 @@ class Demo:
         self._display = display
         self._logs = logs
         self._started_s = started_s
+        self._replies = Replies(lambda: time.time_ns() // 1_000_000)
 
     async def run(self) -> Report:
         """Start, load, stream, drain, report, stop."""
@@ -121,19 +129,29 @@ class Demo:
         await topics.create(settings)
         services = Services(settings, self._stack.environment(), checkpoint, self._logs)
         redis = Redis.from_url(settings.redis_url)
-        reader = LedgerReader(self._client, settings.prefix, fetch_wait_ms=settings.fetch_max_wait_ms)
+        wait_ms = settings.fetch_max_wait_ms
+        reader = LedgerReader(self._client, settings.prefix, fetch_wait_ms=wait_ms, inputs=_NOT_MESSAGES)
+        replies = LedgerReader(
+            self._client, settings.prefix, fetch_wait_ms=wait_ms, answered=_MESSAGES, inputs=_MESSAGES, results=REPLIES,
+            capability="reply", once=True, seen=lambda record: self._replies.answered(record.value, record.timestamp),
+        )
         async with contextlib.AsyncExitStack() as cleanup:
             cleanup.push_async_callback(redis.aclose)
-            await reader.connect()
-            cleanup.push_async_callback(reader.stop)
+            for each in (reader, replies):
+                await each.connect()
+                cleanup.push_async_callback(each.stop)
             await cleanup.enter_async_context(services.supervisor)
-            say("worker and agents start")
+            await cleanup.enter_async_context(services.support_watched())
+            say("workers and agents start")
             loaded = await self._get_ready(services, checkpoint, redis)
             await reader.start()
-            transport = KafkaTransport(self._client, settings.prefix, reader.ledger)
+            await replies.start()
+            transport = KafkaTransport(self._client, settings.prefix, reader.ledger, replies.ledger)
             await transport.start()
             cleanup.push_async_callback(transport.stop)
-            return await self._stream(loaded, services, reader, transport, redis)
+            if services.support.note:
+                say(f"support: {services.support.note}")
+            return await self._stream(loaded, services, reader, replies, transport, redis)
 
     async def _checkpoint(self) -> Path:
         checkpoint, there = material.checkpoint_for(self._dataset, self._settings.home)
@@ -167,9 +185,10 @@ class Demo:
                 await packing.aclose()
             say(f"histories of {users:,} customers, {purchases:,} purchases, are in Redis")
             baselines = await asyncio.to_thread(made.baselines)
+            enquiries = await asyncio.to_thread(made.enquiries)
             await services.facts_ready(self._client, begin, published, self._display.progress("facts in Redis"))
             say(f"catalogue and stock levels, {published:,} records, are in Redis")
-            return _Loaded(made, baselines, users, purchases)
+            return _Loaded(made, baselines, enquiries, users, purchases)
 
         async def wait() -> None:
             await services.worker_ready()
@@ -196,19 +215,25 @@ class Demo:
         return count
 
     async def _stream(
-        self, loaded: "_Loaded", services: Services, reader: LedgerReader, transport: KafkaTransport, redis: Redis
+        self, loaded: "_Loaded", services: Services, reader: LedgerReader, replies: LedgerReader,
+        transport: KafkaTransport, redis: Redis,
     ) -> Report:
         made = loaded.material
         storefront = RedisStorefront(redis, reader.answered)
         customers = Customers({item.item_id: item.title for item in made.dataset.catalog}, redis, time.monotonic)
         progress = Progress()
         speed = self._speed or made.speed_for(DEFAULT_EVENTS_PER_S)
+        support = SupportMessages(
+            loaded.enquiries, made.run, transport.send, WallClock(), answers=lambda: services.support.answers,
+            asked=self._replies.asked,
+        )
         replay = Replay(
             made.steps(), transport, storefront, Pace(speed, WallClock()), loaded.baselines, made.stock,
-            events=self._events or math.inf, run_name=self._run_name, progress=progress, watch=customers.watch,
+            events=self._events or math.inf, run_name=self._run_name, progress=progress, support=support,
+            watch=customers.watch,
         )
         sampler = Sampler(
-            made.dataset, progress, reader, services, customers, speed=speed, wanted=self._events,
+            made.dataset, progress, reader, services, customers, self._replies, speed=speed, wanted=self._events,
             started_s=self._started_s, phase="starting",
         )
         streamed_s = time.monotonic()
@@ -221,15 +246,21 @@ class Demo:
             drained = await reader.drained(DRAIN_S)
             await _acknowledged(reader)
             await reader.check_stored(redis)
-        drained_s = time.monotonic()
+            drained_s = time.monotonic()
+            sampler.phase = "last messages"
+            await support.finish(lambda: replay.stopping)
+            await transport.flush()  # the ledger knows of what the broker has
+            drained = await self._replied(replies, sampler) and drained
+        replied_s = time.monotonic()
         stats = await services.worker_stats()
-        counts = reader.ledger.counts()
+        counts = with_replies(reader.ledger.counts(), replies.ledger.counts())
         event_s = ((progress.now_ms or 0) - (progress.first_ms or 0)) / 1000
         return build_report(
             counts, progress.scores.rates(), stats,
             device=stats.device if stats else self._settings.device, broker=self._stack.broker, cache=self._stack.cache,
             late_scores=progress.late_scores, purchases=progress.purchases, stock_levels=progress.stock_levels,
             catalog_items=len(made.dataset.catalog), history_users=loaded.users, history_purchases=loaded.purchases,
+            replies=self._replies.report(services.support.note),
             dataset=self._dataset, provenance=made.dataset.provenance, trained_until=made.from_local.isoformat(),
             replayed_until=made.local(progress.now_ms or made.from_ms).isoformat(), restarts=services.restarts,
             seed=self._seed, prefix=self._settings.prefix, speed=speed,
@@ -237,9 +268,19 @@ class Demo:
             wall_s=Wall(
                 first_result=round((sampler.first_result_s or drained_s) - self._started_s, 2),
                 streaming=round(stopped_s - streamed_s, 2), drain=round(drained_s - stopped_s, 2),
-                total=round(drained_s - self._started_s, 2),
+                replies=round(replied_s - drained_s, 2), total=round(replied_s - self._started_s, 2),
             ),
         )
+
+
+    async def _replied(self, replies: LedgerReader, sampler: Sampler) -> bool:
+        """Wait for the replies that are still to come, and tell so; returns whether all came in time."""
+        if waiting := replies.ledger.waiting:
+            sampler.phase, sampler.note = "last replies", f"the others are waited for, {REPLIES_S:g} s at most"
+            self._display.say_beside(f"waits for {waiting} replies, {REPLIES_S:g} s at most")
+        drained = await replies.drained(REPLIES_S)
+        await _acknowledged(replies)
+        return drained
 
 
 async def _acknowledged(reader: LedgerReader) -> None:

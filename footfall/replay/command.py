@@ -14,6 +14,7 @@ from footfall import topics
 from footfall.replay import material
 from footfall.replay.kafka import KafkaTransport
 from footfall.replay.runner import Pace, Progress, Replay
+from footfall.replay.support import SupportMessages
 from schemas.settings import Settings
 
 LINE_S = 5.0
@@ -30,7 +31,7 @@ class WallClock:
 
 
 def run_replay(*, dataset: str, speed: float, events: int | None, seed: int) -> int:
-    """Send catalogue, stock levels, clicks and purchases in event time, until `events`, the end, or Ctrl-C.
+    """Send catalogue, stock, clicks, purchases and support messages in event time, until `events`, the end, or Ctrl-C.
 
     The same seed gives the same events with the same ids: a second replay to the same topics is a redelivery. Raises
     TopicsError when the broker cannot be reached.
@@ -44,26 +45,31 @@ async def _replay(settings: Settings, dataset: str, speed: float, events: int | 
     from_ms = material.trained_until_ms(checkpoint) if there else None
     made = await asyncio.to_thread(material.prepare, dataset, from_ms, seed, str(seed))
     start = f"{made.from_local:%d %b %Y}"
-    click.echo(f"{dataset} from {start} on to {settings.prefix}.*; clicks and stock levels are simulated")
+    click.echo(
+        f"{dataset} from {start} on to {settings.prefix}.*; all but the purchases is simulated: clicks, stock levels, "
+        "orders, support messages"
+    )
     progress = Progress()
     transport = KafkaTransport(topics.client_options(settings), settings.prefix, None)
     await transport.start()
     try:
         for message in made.opening():
             await transport.send(message)
+        support = SupportMessages(await asyncio.to_thread(made.enquiries), made.run, transport.send, WallClock())
         replay = Replay(
             made.steps(), transport, None, Pace(speed, WallClock()), None, made.stock, events=events or math.inf,
-            run_name=made.run.name, progress=progress,
+            run_name=made.run.name, progress=progress, support=support,
         )
         async with asyncio.TaskGroup() as group, ended_by_signals(replay.stop):
             lines = group.create_task(_say(progress))
             await replay.run()
+            await support.finish(lambda: replay.stopping)
             lines.cancel()
         await transport.flush()
     finally:
         await transport.stop()
     sent, levels = f"{progress.sent:,} events, {progress.purchases:,} of them purchases", f"{progress.stock_levels:,}"
-    click.echo(f"sent {sent}, {levels} levels")
+    click.echo(f"sent {sent}, {levels} levels, {support.sent} support messages")
     return 0
 
 

@@ -14,7 +14,7 @@ from footfall.replay.runner import Message, Place, Served
 from footfall.replay.scoring import SHOWN
 from footfall.topic_reader import ends
 from schemas import keys
-from schemas.events import VISITOR_PREFIX, Click, Purchase
+from schemas.events import VISITOR_PREFIX, Click, Purchase, SupportMessage
 from schemas.results import RecommendationsData, RecommendedItem
 from schemas.topics import Topic
 
@@ -33,18 +33,20 @@ class DeliveryError(RuntimeError):
 
 
 class KafkaTransport:
-    """Sends messages in structured mode, in order per key, and tells the ledger of each click and purchase.
+    """Sends messages in structured mode, in order per key, and tells the ledgers of what calls for an answer.
 
-    `client`: aiokafka's connection settings. Queued records are bounded by the producer's one batch per partition.
+    `ledger`: of clicks and purchases, `replies`: of support messages. `client`: aiokafka's connection settings. Queued
+    records are bounded by the producer's one batch per partition.
     """
 
     def __init__(
-        self, client: Mapping[str, Any], prefix: str, ledger: Ledger | None,
+        self, client: Mapping[str, Any], prefix: str, ledger: Ledger | None, replies: Ledger | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._producer = AIOKafkaProducer(**client, acks="all", linger_ms=LINGER_MS)
         self._prefix = prefix
         self._ledger = ledger
+        self._replies = replies
         self._wall_ms = wall_ms
         self._error: BaseException | None = None
 
@@ -84,10 +86,11 @@ class KafkaTransport:
             return
         at = sending.result()
         event = message.event
-        if self._ledger is not None and isinstance(event, Click | Purchase):
+        ledger = self._replies if isinstance(event, SupportMessage) else self._ledger
+        if ledger is not None and isinstance(event, Click | Purchase | SupportMessage):
             data = event.data
             both = data.user_id is not None and data.visitor_id is not None
-            self._ledger.record_sent(
+            ledger.record_sent(
                 at.topic, at.partition, at.offset,
                 sent_ms=sent_ms, user=message.key, event_ms=round(event.time.timestamp() * 1000),
                 visitor=f"{VISITOR_PREFIX}{data.visitor_id}" if both else None,

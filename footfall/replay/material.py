@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 from footfall.datasets import Dataset, load
 from footfall.replay.baselines import DemoBaselines
 from footfall.replay.clicks import Shelves, Step, instant, timeline
+from footfall.replay.enquiries import Enquiries
+from footfall.replay.orders import ASKED_DAYS, Orders, bought
 from footfall.replay.runner import Message, stock_message
 from footfall.replay.stock import Stock
 from footfall.replay.trips import Run, trips
@@ -55,6 +57,11 @@ class Material:
         for basket in self.past.baskets():
             baselines.observe(basket.user_id, basket.item_ids, basket.time_ms)
         return baselines
+
+    def enquiries(self) -> Enquiries:
+        """What customers write to support, about what they bought lately (about 1 s for completejourney)."""
+        recent = self.past.between(self.from_ms - ASKED_DAYS * DAY_MS, self.from_ms)
+        return Enquiries(Orders(self.run.seed, self.shelves, map(bought, recent.baskets())), self.run.seed)
 
     def future(self) -> Iterator[Basket]:
         """The baskets that are replayed."""

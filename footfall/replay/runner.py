@@ -19,7 +19,7 @@ from footfall.replay.clicks import SIMULATOR, Step, instant
 from footfall.replay.scoring import Method, Scores, first_available
 from footfall.replay.stock import Stock
 from footfall.replay.trips import Trip
-from schemas.events import Click, Item, Purchase, StockLevel, StockLevelData
+from schemas.events import Click, Item, Order, Purchase, StockLevel, StockLevelData, SupportMessage
 from schemas.topics import CLICKSTREAM, INVENTORY, PURCHASES, Topic
 
 MAX_OPEN_TRIPS = 64  # scores under way at once; a worker's batch is of this size
@@ -30,7 +30,7 @@ class Message(Struct, frozen=True):
 
     topic: Topic
     key: str
-    event: Click | Purchase | Item | StockLevel
+    event: Click | Purchase | Item | StockLevel | Order | SupportMessage
 
 
 class Place(Struct, frozen=True):
@@ -64,6 +64,12 @@ class Baselines(Protocol):
 
     def ranked(self, user: str, now_ms: int) -> Mapping[Method, Sequence[str]]:
         """What each baseline would show, best first, of which the first available are taken."""
+
+
+class Support(Protocol):
+    """What customers write to support; see `footfall.replay.support`."""
+
+    async def after(self, step: Step, events: int) -> None: ...
 
 
 class Clock(Protocol):
@@ -120,7 +126,7 @@ class Replay:
 
     It ends after `events` clicks and purchases, with the steps, or after `stop`. `baselines` has observed what happened
     before the first step. `watch` is told of every step after it was sent, `scored` of every score. Without
-    `storefront` and `baselines` nothing is scored.
+    `storefront` and `baselines` nothing is scored, without `support` nobody writes.
     """
 
     steps: Iterable[Step]
@@ -132,10 +138,16 @@ class Replay:
     events: float  # clicks and purchases; may be infinite
     run_name: str
     progress: Progress
+    support: Support | None = None
     watch: Callable[[Step], None] = lambda _: None
     scored: Callable[[Trip, Served, bool], None] = lambda _trip, _served, _hit: None
     _stopping: bool = False
     _open: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping
 
     def stop(self) -> None:
         """Let `run` end after the event it is at."""
@@ -178,6 +190,8 @@ class Replay:
             self._open[trip.name] = asyncio.create_task(self._score(trip, user, shown, self.storefront, delivered))
         if isinstance(event, Purchase):
             await self._bought(trip, event, step.time_ms)
+        if self.support is not None:
+            await self.support.after(step, progress.sent)
         self.watch(step)
 
     async def _bought(self, trip: Trip, event: Purchase, time_ms: int) -> None:

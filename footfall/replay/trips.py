@@ -85,8 +85,13 @@ def trips(baskets: "Iterable[Basket]", run: Run) -> Iterator[Trip]:
             name=str(basket.index), user_id=basket.user_id,
             visitor_id=f"{run.name}-{basket.index}" if anonymous else None,
             arrival_ms=arrival_ms, leave_ms=leave_ms, store_id=basket.store_id,
-            lines=tuple(
-                Line(item_id, quantity, round(price, 2))
-                for item_id, quantity, price in zip(basket.item_ids, basket.quantities, basket.prices, strict=True)
-            ),
+            lines=lines_of(basket),
         )
+
+
+def lines_of(basket: "Basket") -> tuple[Line, ...]:
+    """What was bought."""
+    return tuple(
+        Line(item_id, quantity, round(price, 2))
+        for item_id, quantity, price in zip(basket.item_ids, basket.quantities, basket.prices, strict=True)
+    )

@@ -299,3 +299,31 @@ def test_the_fallback_share_is_of_distinct_results(fallbacks: int, share: float)
                 f"r{n}", b"", user="u", history_version=n, covers=(), fallback=n < fallbacks, at_ms=1
             )
     assert ledger.counts().fallback_share == share
+
+
+def test_a_second_answer_to_what_has_one_counts_as_duplicated() -> None:
+    def counted(*, once: bool, second: str, user: str = "u", offset: int = 5) -> int:
+        ledger = Ledger(BEGIN, once=once)
+        ledger.record_sent(CLICKS, 0, 5, sent_ms=1, user="u", event_ms=1)
+        for name, whose, at in (("a", "u", 5), (second, user, offset)):
+            ledger.record_result(
+                name, b"the same", user=whose, history_version=0, covers=iter([(CLICKS, 0, at, at)]), fallback=False,
+                at_ms=2,
+            )
+        return ledger.counts().duplicated
+
+    assert counted(once=True, second="b") == 1
+    assert counted(once=False, second="b") == 0
+    assert counted(once=True, second="a") == 0  # sent again
+    assert counted(once=True, second="b", user="v", offset=6) == 0
+
+
+def test_a_second_answer_counts_although_its_sender_has_not_heard_of_the_first_yet() -> None:
+    ledger = Ledger(BEGIN, once=True)
+    for name in ("a", "b"):
+        ledger.record_result(
+            name, b"", user="u", history_version=0, covers=[(CLICKS, 0, 5, 5)], fallback=False, at_ms=2
+        )
+    ledger.record_sent(CLICKS, 0, 5, sent_ms=1, user="u", event_ms=1)
+    assert ledger.counts().duplicated == 1
+    assert ledger.counts().lost == 0

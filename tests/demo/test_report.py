@@ -1,6 +1,7 @@
 """The report has the fields that others rely on, and fails when something was lost."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from footfall.demo.report import Report, Wall, build_report, render_report, write_report
+from footfall.demo.replies import LABEL, RepliesReport, ReplyLatency
+from footfall.demo.report import Report, Wall, build_report, render_report, with_replies, write_report
 from footfall.ledger import Ledger
 from footfall.replay.scoring import Scores
 from footfall.stack import Broker, Cache
@@ -29,7 +31,11 @@ REST: dict[str, Any] = {
     "purchases": 3, "stock_levels": 4, "catalog_items": 5, "history_users": 6, "history_purchases": 7,
     "dataset": "synthetic", "provenance": "made up", "trained_until": "2024-03-31T00:00:00+00:00",
     "replayed_until": "2024-04-01T00:00:00+00:00", "restarts": 0, "seed": 0, "prefix": "retail", "speed": 100.0,
-    "speed_achieved": 99.0, "drained": True, "wall_s": Wall(first_result=9, streaming=10, drain=1, total=20),
+    "speed_achieved": 99.0, "drained": True, "wall_s": Wall(first_result=9, streaming=10, drain=1, replies=2, total=20),
+    "replies": RepliesReport(
+        label=LABEL, messages=4, answered=3, handovers=1, model_share=0.5, languages={"en": 2, "zh": 1},
+        latency_ms=ReplyLatency(2100.0, 8000.0),
+    ),
 }
 
 
@@ -77,6 +83,37 @@ def test_without_a_worker_of_ours_its_figures_are_null() -> None:
     report = made(stats=None)
     assert report.mean_batch_size is None
     assert report.model is None
+
+
+def test_what_goes_wrong_with_replies_counts_with_the_rest() -> None:
+    recommended, replied = Ledger({}), Ledger({}, once=True)
+    for offset in range(3):
+        replied.record_sent("m", 0, offset, sent_ms=1, user="u", event_ms=1)
+    replied.record_result("a", b"1", user="u", history_version=0, covers=[("m", 0, 0, 0)], fallback=False, at_ms=2)
+    replied.record_result("b", b"2", user="u", history_version=0, covers=[("m", 0, 0, 0)], fallback=False, at_ms=2)
+    replied.record_dead_letter("m", 0, 1)
+    counts = with_replies(recommended.counts(), replied.counts())
+    assert (counts.lost, counts.lost_offsets, counts.duplicated, counts.dead_letters) == (1, 1, 1, 1)
+    assert counts.events_in == counts.results_out == 0  # those are of recommendations
+
+
+def test_replies_are_labelled_as_simulated(tmp_path: Path) -> None:
+    write_report(made(), tmp_path / "r.json")
+    replies = json.loads((tmp_path / "r.json").read_text())["replies"]
+    assert "simulated" in replies["label"]
+    assert {"messages", "answered", "handovers", "model_share", "languages", "latency_ms"} <= set(replies)
+    assert set(replies["latency_ms"]) == {"p50", "p95"}
+
+
+@pytest.mark.parametrize(("replies", "said"), [
+    (REST["replies"], "3 of 4 simulated messages answered (2 en, 1 zh), p50 2.1 s, p95 8.0 s; 1 handed over, 50%"),
+    (msgspec.structs.replace(REST["replies"], messages=0, note="no worker serves encoder"), "no worker serves encoder"),
+    (msgspec.structs.replace(REST["replies"], messages=0), "too short"),
+])
+def test_people_are_told_how_replies_went(replies: RepliesReport, said: str) -> None:
+    console = Console(record=True, width=300, file=StringIO())
+    console.print(render_report(msgspec.structs.replace(made(), replies=replies)))
+    assert said in console.export_text()
 
 
 def test_people_are_told_what_was_simulated_and_what_went_wrong() -> None:
