@@ -124,7 +124,7 @@ def test_a_setting_that_cannot_be_used_is_named_and_the_rest_is_left_out(tmp_pat
 
 def test_an_engine_of_replies_that_does_not_exist_is_told_which_there_are(tmp_path: Path) -> None:
     findings = doctor.diagnose({"FOOTFALL_HOME": str(tmp_path), "FOOTFALL_REPLY_ENGINE": "oracle"}, Machine())
-    assert findings[-1].detail == "FOOTFALL_REPLY_ENGINE='oracle': use worker or template"
+    assert findings[-1].detail == "FOOTFALL_REPLY_ENGINE='oracle': use worker, endpoint, template"
 
 
 def test_home_that_is_a_file_is_a_problem(tmp_path: Path) -> None:
